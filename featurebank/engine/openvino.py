@@ -96,6 +96,8 @@ def starts_at_once(backbone: Backbone, taps: Sequence[str], cache: Path) -> bool
         openvino = import_openvino()
     except MissingDependencyError:
         return False
+    if backbone.form == "openvino":
+        return True
     with preserve_signal_stack():
         return load_saved(openvino, openvino.Core(), backbone, taps, cache) is not None
 
@@ -169,8 +171,8 @@ def convert_network(backbone: Backbone, taps: Sequence[str], core: Any = None) -
 
 
 def _network(core: Any, backbone: Backbone, taps: Sequence[str], cache: Path | None, say: Callable[[str], None]) -> Any:
-    """Loads a network from the cache, or converts it and saves it there."""
-    if cache is None:
+    """Loads a network from the cache, or converts it and saves it there; a network of a file is read from that."""
+    if cache is None or backbone.form == "openvino":
         return convert_network(backbone, taps, core)
     if (model := load_saved(import_openvino(), core, backbone, taps, cache)) is not None:
         return model

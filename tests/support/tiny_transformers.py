@@ -72,6 +72,7 @@ TINY: dict[str, tuple[str, dict[str, Any]]] = {
     "vit_mae": (
         "ViTMAE",
         {
+            "mask_ratio": 0.0,
             **_VIT,
             "decoder_hidden_size": 16,
             "decoder_intermediate_size": 16,

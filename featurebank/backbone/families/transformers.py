@@ -44,6 +44,7 @@ PRETRAINED = "pretrained"
 _BYTES = 4
 _MAP_AXES = 4
 _CHANNELS = 3
+_HALVINGS = 32
 
 
 @dataclass(frozen=True)
@@ -244,7 +245,17 @@ def _prepared(
     if processor is not None and declared is None:
         rule = processor.normalization()
     flips = bool(processor and declared is None and processor.flips)
-    return TransformersNetwork(repository.name, size, 1, 0, 0, rule, kind, values, repository, resize, flips)
+    return TransformersNetwork(
+        repository.name, size, _least(kind, values, size), 0, 0, rule, kind, values, repository, resize, flips
+    )
+
+
+def _least(kind: Kind, values: Mapping[str, Any], size: int) -> int:
+    """Returns the smallest image size: a patch, or what the last of five halvings needs."""
+    if kind.is_fixed:
+        return size
+    patch = values.get("patch_size")
+    return patch if type(patch) is int and kind.prefix else _HALVINGS
 
 
 def _processor(content: Mapping[str, Any] | None, kind: Kind, origin: str, declared: str | None) -> Processor | None:

@@ -15,6 +15,7 @@ from PIL import Image
 
 from featurebank import extract, load_backbone
 from featurebank.backbone.recorded import load_recorded, recorded_source
+from featurebank.backbone.taps import averages_map
 from featurebank.errors import ConfigError, FeatureBankError, WeightsError
 from tests.support.tiny_transformers import TINY, quiet, save_tiny
 
@@ -47,11 +48,12 @@ def _check_features(word: str, directory: Path) -> None:
     images, prepared = _pixels(ours)
     tokens = ours.outline().tokens
     with torch.no_grad():
-        pooled, last = ours.tap_module(["pooled", "tokens" if tokens else "map"])(images)
+        pooled, last, mean = ours.tap_module(["pooled", "tokens" if tokens else "map", "map:avg"])(images)
         more = {"noise": torch.arange(16.0).expand(len(images), -1)} if word == "vit_mae" else {}
         output = getattr(theirs, "vision_model", theirs)(prepared, **more)
     expected = output.last_hidden_state if tokens else output.last_hidden_state.permute(0, 2, 3, 1)
     assert _near(last, theirs.vision_model.post_layernorm(expected) if word == "clip" else expected)
+    assert averages_map(ours.spec.pooling) == _near(pooled, mean)
     if word not in OWN_POOL:
         assert _near(pooled, output.pooler_output.flatten(1))
     if hasattr(transformers, f"{TINY[word][0]}ForImageClassification"):

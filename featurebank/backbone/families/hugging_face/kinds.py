@@ -22,7 +22,7 @@ class Kind:
     Args:
         name: the beginning of the names of its classes, as "ViT".
         pooled: how `pooled` follows from its output.
-        pooling: the same as a word of `BackboneSpec.pooling`; empty for a network of maps.
+        pooling: the same as a word of `BackboneSpec.pooling`; empty for the average of the map.
         processor: its image processor if the repository does not name it; see `processors.PROCESSORS`.
         prefix: the number of tokens before the patches, without registers; 0 also for networks of maps.
         registers: the key of its configuration that counts more of them.
@@ -30,6 +30,7 @@ class Kind:
         end: the end of the name of the class.
         section: the key of the configuration of the vision tower, in a model with two towers.
         options: further arguments of the class.
+        is_fixed: whether it takes images of one size alone.
         classifier: the same network in a repository with a classifier, where that pools otherwise.
     """
 
@@ -43,6 +44,7 @@ class Kind:
     end: str = "Model"
     section: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
+    is_fixed: bool = False
     classifier: Kind | None = None
 
     @property
@@ -63,6 +65,8 @@ class Kind:
         """
         if self.pooling == NORMALIZED_MEAN and not values.get("use_mean_pooling", True):
             return CLASS_TOKEN  # BEiT without the mean
+        if values.get("pooling_type") == "max":
+            return "maximum of patches"  # an EfficientNet may do so
         if self.pooling == ATTENTION and not values.get("vision_use_head", True):
             return MEAN_OF_PATCHES  # SigLIP without its pooling head
         return self.pooling
@@ -96,8 +100,8 @@ _TOWERS = {
 KINDS = {
     "beit": _BEIT,
     "bit": Kind("Bit", POOLER, processor="Bit"),
-    "convnext": Kind("ConvNext", POOLER, processor="ConvNext"),
-    "convnextv2": Kind("ConvNextV2", POOLER, processor="ConvNext"),
+    "convnext": Kind("ConvNext", POOLER, NORMALIZED_MEAN, "ConvNext"),
+    "convnextv2": Kind("ConvNextV2", POOLER, NORMALIZED_MEAN, "ConvNext"),
     "data2vec-vision": replace(_DATA2VEC, pooled=MEAN, pooling=MEAN_OF_PATCHES, options={}, classifier=_DATA2VEC),
     "deit": replace(_VIT, name="DeiT", processor="DeiT", prefix=2),
     "dinov2": _both(_DINOV2),
@@ -108,7 +112,7 @@ KINDS = {
     "focalnet": Kind("FocalNet", POOLER, MEAN_OF_PATCHES, "Bit"),
     "hiera": Kind("Hiera", POOLER, NORMALIZED_MEAN, "Bit"),
     "ijepa": Kind("IJepa", MEAN, MEAN_OF_PATCHES),
-    "levit": Kind("Levit", POOLER, MEAN_OF_PATCHES, "Levit"),
+    "levit": Kind("Levit", POOLER, MEAN_OF_PATCHES, "Levit", is_fixed=True),
     "mobilenet_v1": Kind("MobileNetV1", POOLER, processor="MobileNetV1"),
     "mobilenet_v2": Kind("MobileNetV2", POOLER, processor="MobileNetV2"),
     "mobilevit": Kind("MobileViT", POOLER, processor="MobileViT"),

@@ -97,6 +97,12 @@ class HubNetwork(KerasSpec):
         return self.kind.layout(self.arguments, image_size)
 
     @property
+    def sizes(self) -> str:
+        """Which image sizes the network takes, in a few words."""
+        step = self.kind.step_of(self.arguments)
+        return f"any multiple of {step} pixels" if step > 1 and not self.kind.is_fixed else super().sizes
+
+    @property
     def layers_hint(self) -> str:
         """How to list the names of its layers, for messages."""
         return f"'featurebank backbones {self.known_as} --layers' lists them"

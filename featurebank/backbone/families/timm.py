@@ -70,6 +70,11 @@ class TimmSpec(TorchSpec):
     terms: str
 
     @property
+    def known_as(self) -> str:
+        """The name that finds it again; `name` is the same as a part of a path."""
+        return self.name.replace("timm.", "timm:", 1)
+
+    @property
     def identity(self) -> str:
         """The architecture, whatever the weights."""
         return f"timm:{self.architecture}:v1"
@@ -98,7 +103,7 @@ class TimmSpec(TorchSpec):
         path = (self._hub.here(_FILE) or self._hub.path(_FILE)) if self.repository else None
         if path is None:
             message = (
-                f"{self.name}: its weights are not published as safetensors, and others can run code: expected "
+                f"{self.known_as}: its weights are not published as safetensors, and others can run code: expected "
                 "--weights FILE.safetensors, or random:0; timm.create_model(..., pretrained=True) loads them, and "
                 "safetensors.torch.save_file(model.state_dict(), 'FILE.safetensors') saves them"
             )
@@ -113,7 +118,13 @@ class TimmSpec(TorchSpec):
     @property
     def _hub(self) -> Repository:
         return Repository(
-            self.name, self.name, self.name, None, self.repository, "main", instead="use --weights FILE.safetensors"
+            self.known_as,
+            self.known_as,
+            self.name,
+            None,
+            self.repository,
+            "main",
+            instead="use --weights FILE.safetensors",
         )
 
     def build(self, image_size: int) -> Any:
@@ -143,12 +154,12 @@ class TimmSpec(TorchSpec):
         path = path or self.own_file(top=False)
         tensors = {name: value for name, value in read_torch_tensors(path).items() if not self.is_classifier(name)}
         if not tensors:
-            raise of_another_network(path, self.name, "it has no tensors")
+            raise of_another_network(path, self.known_as, "it has no tensors")
         own = {"state_dict": tensors, "num_classes": 0, "label_offset": 0}
         try:
             return self._create(image_size, pretrained=True, pretrained_cfg_overlay=own)
         except (RuntimeError, LookupError, ValueError, TypeError, AttributeError, AssertionError) as error:
-            raise of_another_network(path, self.name, _difference(error)) from error
+            raise of_another_network(path, self.known_as, _difference(error)) from error
 
     def is_classifier(self, tensor: str) -> bool:
         """Returns whether a tensor is of the classifier."""
@@ -186,7 +197,8 @@ def load(name: str, options: BackboneOptions) -> Backbone:
     own = config.input_size[-1]
     size = _checked_size(options.image_size or own, config, origin)
     spec = TimmSpec(
-        origin, own, _smallest(config), 0, 0, normalizing(config.mean, config.std), architecture=architecture, tag=tag,
+        origin.replace(":", ".", 1), own, _smallest(config), 0, 0, normalizing(config.mean, config.std),
+        architecture=architecture, tag=tag,
         rule=central(FORMS[config.crop_mode], math.floor(size / config.crop_pct), config.interpolation),
         repository=config.hf_hub_id or "", classifier=_names(config.classifier), is_sized=config.fixed_input_size,
         terms=config.license or "",

@@ -72,6 +72,11 @@ class TorchvisionSpec(TorchSpec):
     file: str
 
     @property
+    def known_as(self) -> str:
+        """The name that finds it again; `name` is the same as a part of a path."""
+        return self.name.replace("torchvision.", "torchvision:", 1)
+
+    @property
     def identity(self) -> str:
         """The architecture, whatever the weights."""
         return f"torchvision:{self.architecture}:v1"
@@ -102,7 +107,7 @@ class TorchvisionSpec(TorchSpec):
 
     def own_file(self, *, top: bool) -> Path:
         """Returns the path of the pretrained weights; see `BackboneSpec.own_file`."""
-        return find_published(self.file, _SITE, self.name)
+        return find_published(self.file, _SITE, self.known_as)
 
     def build(self, image_size: int) -> Any:
         """Builds the network without the last layer of its classifier; see `TorchSpec.build`."""
@@ -144,7 +149,7 @@ class TorchvisionSpec(TorchSpec):
             from torchvision.models.vision_transformer import interpolate_embeddings
 
             tensors = interpolate_embeddings(image_size, module.patch_size, OrderedDict(tensors))
-        fill_with_tensors(module, _renamed(tensors), path, self.name, self.is_classifier)
+        fill_with_tensors(module, _renamed(tensors), path, self.known_as, self.is_classifier)
         return module
 
     def is_classifier(self, tensor: str) -> bool:
@@ -187,7 +192,8 @@ def load(name: str, options: BackboneOptions) -> Backbone:
         message = f"image size {size} for {origin}: expected at least {smallest} pixels; leave it out for {own}"
         raise ConfigError(message)
     spec = TorchvisionSpec(
-        origin, own, min(smallest, own), 0, 0, normalizing(does.mean, does.std), architecture=architecture, tag=tag,
+        origin.replace(":", ".", 1), own, min(smallest, own), 0, 0, normalizing(does.mean, does.std),
+        architecture=architecture, tag=tag,
         rule=central("shorter", max(size, resized * size // own), does.interpolation.value),
         file=weights.url.rpartition("/")[2],
     )  # fmt: skip

@@ -54,6 +54,12 @@ class TorchSpec(BackboneSpec):
     suffixes: ClassVar[tuple[str, ...]] = (SAFETENSORS_SUFFIX, *TORCH_SUFFIXES)
 
     @property
+    def layers_hint(self) -> str:
+        """How to list the names of its layers, for messages."""
+        name = getattr(self, "known_as", self.name)
+        return f"'featurebank backbones {name} --layers' lists them" if name else "its layers() lists them"
+
+    @property
     def pooling(self) -> str:
         """How the network makes `pooled`; see `BackboneSpec.pooling`."""
         return self.pooled_by

@@ -160,12 +160,12 @@ def test_options_that_do_not_fit_are_one_line() -> None:
 
 def test_the_tag_is_part_of_the_name_and_may_be_the_weights() -> None:
     named = load_backbone("timm:vit_tiny_patch16_224.augreg_in21k", weights="random:0")
-    assert named.name == "timm:vit_tiny_patch16_224.augreg_in21k"
+    assert named.name == "timm.vit_tiny_patch16_224.augreg_in21k"
     assert named.spec.licence == "apache-2.0"
     by_weights = load_backbone("timm:vit_tiny_patch16_224", weights="augreg_in21k")
     assert (by_weights.name, by_weights.weights) == (named.name, "augreg_in21k")
     default = load_backbone("timm:vit_tiny_patch16_224", weights="imagenet")
-    assert default.name == "timm:vit_tiny_patch16_224.augreg_in21k_ft_in1k"
+    assert default.spec.known_as == "timm:vit_tiny_patch16_224.augreg_in21k_ft_in1k"
 
 
 def test_networks_are_found_by_a_pattern() -> None:

@@ -163,6 +163,8 @@ class Outline:
         """
         parsed = parse_tap(tap)
         source, step = self._output(parsed)
+        if step == "map" and len(self.shapes.get(source, ())) == _MAP:
+            step = None  # it is a map already
         if source not in self.shapes:
             raise self._missing(parsed, source, hint)
         shape = self.shapes[source]
@@ -196,7 +198,7 @@ def _problem(parsed: Tap, step: str | None, shape: tuple[int, ...], layout: Toke
     name = parsed.source if parsed.step is None else f"{parsed.source}:{parsed.step}"
     problem = ""
     if len(shape) == _MAP:
-        advice = "leave out ':map'" if step == "map" else "use ':avg' or ':max'"
+        advice = "use ':avg' or ':max'"
         if step not in {"avg", "max"}:
             problem = f"'{parsed.source}' is a map of shape {shape}, without tokens; {advice}"
     elif len(shape) != _ROWS:

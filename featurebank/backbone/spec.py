@@ -84,11 +84,6 @@ class BackboneSpec(ABC):
         return averages_map(self.pooling)
 
     @property
-    def licence(self) -> str:
-        """The licence of the weights, as the source of the network gives it; empty if it gives none."""
-        return ""
-
-    @property
     def sizes(self) -> str:
         """Which image sizes the network takes, in a few words."""
         fixed = self.minimum_size >= self.image_size

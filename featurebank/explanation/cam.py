@@ -26,6 +26,8 @@ def linear_weights(subject: Subject) -> np.ndarray:
     if subject.is_finetune:
         message = f"run {run.run} is a fine-tune, whose network is not that of the stored maps"
         raise HeadError(message)
+    if subject.lack_of_places:
+        raise HeadError(subject.lack_of_places)
     if subject.map_tap is None or subject.pooling == "max":
         message = f"the features of tap '{run.tap}' are neither a map nor the average of one"
         raise HeadError(message)

@@ -81,7 +81,7 @@ def _same(bank: Bank, tap: str, position: int, computed: np.ndarray | str) -> np
     """Returns a map if its average is the stored one; otherwise the reason why it is not used."""
     if isinstance(computed, str):
         return computed
-    average = next(name for name in bank.taps if plain_tap(bank.recipe, name) == (tap, "avg"))
+    average = next(name for name in bank.taps if plain_tap(bank.recipe, name) == (tap.removesuffix(":map"), "avg"))
     stored, now = bank.rows(average, [position])[0], computed.mean(axis=(0, 1))
     if now.shape == stored.shape and np.abs(now - stored).max() <= _TOLERANCE * np.abs(stored).max():
         return computed

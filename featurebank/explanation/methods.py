@@ -91,6 +91,8 @@ def _gradcam(subject: Subject, layer: str | None, backbone: Callable[[], Backbon
             GRADCAM, (subject.run.tap, tap),
             lambda batch: of_head(batch.features[tap], subject.places[batch.classes]), of_head.layer or tap,
         )  # fmt: skip
+    if layer is None and subject.lack_of_places:
+        raise HeadError(subject.lack_of_places)
     network = None if subject.is_finetune else backbone()
     if network is not None and network.form != "keras":
         message = (

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from featurebank.backbone.recorded import plain_tap
+from featurebank.backbone.taps import CLASS_TOKEN, CLS, MAP, POOLED
 from featurebank.bank import Bank
 from featurebank.errors import HeadError, unknown_name
 from featurebank.fitting.scoring import align
@@ -17,7 +18,7 @@ from featurebank.runs.probabilities import load_fitted
 from featurebank.runs.run import RunRecord
 from featurebank.system.progress import SILENT, Reporter
 
-_MAP_RANK = 3
+_ROWS_RANK, _MAP_RANK = 2, 3
 _POOLINGS = ("avg", "max")
 
 
@@ -60,9 +61,25 @@ class Subject:
         if self.is_finetune:
             return None
         if step in _POOLINGS:
-            return source
+            # Of a transformer, a layer may give tokens, whose map is another tap.
+            return f"{source}:map" if self.bank.recipe.get("pooling") and source != MAP else source
         is_map = len(self.bank.tap_shape(self.run.tap)) == _MAP_RANK
         return (source if step is None else self.run.tap) if is_map else None
+
+    @property
+    def lack_of_places(self) -> str:
+        """Why the features of a transformer belong to no places of the image; empty if they do."""
+        if self.is_finetune:
+            return ""
+        source, step = plain_tap(self.bank.recipe, self.run.tap)
+        pooling = self.bank.recipe.get("pooling", "")
+        features = f"the features of tap '{self.run.tap}' are"
+        if source == CLS or step == "cls" or (source == POOLED and pooling == CLASS_TOKEN):
+            return f"{features} the class token, which no places of the image add up to"
+        if source == POOLED and pooling:
+            return f"{features} pooled otherwise than by the mean of patches ({pooling})"
+        is_rows = len(self.bank.tap_shape(self.run.tap)) == _ROWS_RANK
+        return f"{features} tokens, not a map: train the head on 'map' or 'LAYER:map'" if is_rows else ""
 
     @cached_property
     def places(self) -> np.ndarray:

@@ -8,17 +8,21 @@ from typing import Any
 
 import numpy as np
 
+from featurebank.backbone.taps import TOKENS
 from featurebank.bank import Bank
 from featurebank.errors import ConfigError, FeatureBankError, HeadError, HeadInputError
 from featurebank.fitting.spec import HeadSpec
 from featurebank.grid.files import NOT_PARAMETERS, Grid, GridBlock, read_blocks
 from featurebank.grid.tails import Tails
 from featurebank.heads.kinds import CALIBRATE, HeadKind, uncalibrated
-from featurebank.heads.needs import MAPS_AT_A_CUT, VECTORS
+from featurebank.heads.needs import MAPS, MAPS_AT_A_CUT, VECTORS
 from featurebank.system import digest
 from featurebank.system.progress import SILENT, Reporter
 from featurebank.training.class_weights import weights_of_classes
 from featurebank.words import counted, problem_lines, shown
+
+_ROWS, _MAP = 2, 3
+"""Number of axes of a row of tokens, and of a map."""
 
 
 def expand(
@@ -149,10 +153,14 @@ def _problems(
             f"head '{kind.name}': calibrate is {params[CALIBRATE]!r}: expected 'temperature', or leave it out",
         )
     if kind.needs != VECTORS and shape is not None and len(shape) == 1:
-        maps = [name for name in bank.taps if len(bank.tap_shape(name)) > 1]
-        advice = f'take tap = "{maps[0]}"' if maps else 'extract with --tap map, and take tap = "map"'
+        advice = _map_advice(bank, "map")
         numbers = counted(shape[0], "number")
         yield "tap", f"head '{kind.name}' needs a map, but tap '{tap}' has vectors of {numbers}: {advice}"
+    if kind.needs == MAPS and shape is not None and len(shape) == _ROWS:
+        advice = _map_advice(bank, "map" if tap == TOKENS else f"{tap}:map")
+        rows = f"{shape[0]} tokens of {counted(shape[1], 'number')}"
+        yield "tap", f"head '{kind.name}' needs a map, but tap '{tap}' has {rows}: {advice}"
+        return
     wrong = [(name or "kind", f"head '{kind.name}': {text}") for name, text in head.wrong_values(params)]
     yield from wrong
     if not wrong and (shape is None or len(shape) > 1):
@@ -165,6 +173,13 @@ def _problems(
             weights_of_classes(params["class_weight"], np.ones(len(bank.classes)), range(len(bank.classes)))
         except HeadInputError as error:
             yield "class_weight", f"head '{kind.name}': {error} (labels are the numbers of the classes)"
+
+
+def _map_advice(bank: Bank, tap: str) -> str:
+    """Returns what to do for a map: take one of the bank, or extract a tap."""
+    maps = [name for name in bank.taps if len(bank.tap_shape(name)) == _MAP]
+    best = tap if tap in maps or not maps else maps[0]
+    return f'take tap = "{best}"' if maps else f'extract with --tap {tap}, and take tap = "{tap}"'
 
 
 def _unrecordable(kind: HeadKind, params: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

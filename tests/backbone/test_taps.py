@@ -45,7 +45,8 @@ def test_bad_taps(tap: str, message: str) -> None:
         (VIT, "pooled", (8,)), (VIT, "tokens", (201, 8)), (VIT, "cls", (8,)), (VIT, "map", (14, 14, 8)),
         (VIT, "map:avg", (8,)), (VIT, "tokens:max", (8,)), (VIT, "block", (201, 8)), (VIT, "block:cls", (8,)),
         (VIT, "block:map", (14, 14, 8)), (VIT, "flat:map", (14, 14, 8)), (VIT, "flat:avg", (8,)),
-        (VIT, "patch:max", (8,)), (CNN, "pooled", (4,)), (CNN, "map", (7, 7, 4)), (CNN, "map:max", (4,)),
+        (VIT, "patch:max", (8,)), (VIT, "patch:map", (14, 14, 8)),
+        (CNN, "conv:map", (7, 7, 4)), (CNN, "pooled", (4,)), (CNN, "map", (7, 7, 4)), (CNN, "map:max", (4,)),
         (CNN, "dense", (9,)), (CNN, "cls", (3,)), (SWIN, "early:map", (8, 8, 4)), (SWIN, "map", (4, 4, 8)),
         (NO_GRID, "tokens:avg", (8,)), (NO_GRID, "cls", (8,)),
     ],
@@ -61,7 +62,6 @@ def test_the_shape_of_a_row(outline: Outline, tap: str, shape: tuple[int, ...]) 
     [
         (CNN, "tokens", "has no tokens, its last features are a map: use 'pooled' or 'map'"),
         (CNN, "conv:cls", "'conv' is a map of shape .*, without tokens; use ':avg' or ':max'"),
-        (CNN, "conv:map", "leave out ':map'"),
         (
             CNN,
             "dense:avg",

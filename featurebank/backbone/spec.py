@@ -84,6 +84,11 @@ class BackboneSpec(ABC):
         return averages_map(self.pooling)
 
     @property
+    def licence(self) -> str:
+        """The licence of the network's own weights, as their source names it; empty if it does not."""
+        return ""
+
+    @property
     def sizes(self) -> str:
         """Which image sizes the network takes, in a few words."""
         fixed = self.minimum_size >= self.image_size

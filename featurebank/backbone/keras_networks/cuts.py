@@ -7,24 +7,24 @@ from typing import Any
 from featurebank.backbone.keras_networks.graph import graph_of
 from featurebank.backbone.keras_networks.work import multiply_adds
 from featurebank.backbone.outline import CutPoint
-from featurebank.backbone.structure.nodes import LayerNode, all_cuts, useful_cuts
+from featurebank.backbone.structure.nodes import GraphNode, all_cuts, useful_cuts
 from featurebank.errors import ConfigError, unknown_name
 
 _REARRANGES = frozenset({
     "Cropping1D", "GetItem", "Multiply", "Permute", "Transpose", "Swapaxes", "Moveaxis", "Take", "Slice", "Split",
 })  # fmt: skip
-"""Classes that make no features of their own; see `LayerNode`."""
+"""Classes that make no features of their own; see `GraphNode`."""
 _PADS = frozenset({"ZeroPadding2D"})
 
 
-def nodes_of(network: Any) -> list[LayerNode]:
-    """Returns the graph of a functional Keras model, in topological order; see `LayerNode`."""
+def nodes_of(network: Any) -> list[GraphNode]:
+    """Returns the graph of a functional Keras model, in topological order; see `GraphNode`."""
     graph = graph_of(network)
     layers = {layer.name for layer in network.layers}
     operations = {operation.name: operation for operation in network.operations}
     work = {name: multiply_adds(operation) for name, operation in operations.items()}
     return [
-        LayerNode(
+        GraphNode(
             name,
             _shape(operations.get(name)),
             work.get(name, 0),

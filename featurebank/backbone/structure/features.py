@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from featurebank.backbone.outline import CutPoint
-from featurebank.backbone.structure.nodes import Dominator, LayerNode, dominators
+from featurebank.backbone.structure.nodes import Dominator, GraphNode, dominators
 from featurebank.errors import ConfigError
 
 MOST_LEFT_OUT = 0.1
@@ -41,7 +41,7 @@ class LastFeatures:
         return len(self.last.shape) == _ROWS
 
 
-def last_features(nodes: Sequence[LayerNode], name: str, advice: str) -> LastFeatures:
+def last_features(nodes: Sequence[GraphNode], name: str, advice: str) -> LastFeatures:
     """Returns the last features of a network.
 
     They are the last map that a layer makes if a tenth of the work or less follows it; otherwise the tokens, or the map

@@ -14,7 +14,7 @@ _ROWS = 2
 
 
 @dataclass(frozen=True)
-class LayerNode:
+class GraphNode:
     """A layer or an operation of a network.
 
     Args:
@@ -48,7 +48,7 @@ class Dominator:
         remaining_work: the fraction of the network's multiply-adds that follow, from 0 to 1.
     """
 
-    node: LayerNode
+    node: GraphNode
     place: int
     remaining_work: float
 
@@ -64,7 +64,7 @@ class Dominator:
         return CutPoint(self.node.name, self.shape, size, self.remaining_work)
 
 
-def dominators(nodes: Sequence[LayerNode]) -> list[Dominator]:
+def dominators(nodes: Sequence[GraphNode]) -> list[Dominator]:
     """Finds every dominator of the output whose shape is known.
 
     In any topological order, a node is on every path if and only if no edge leads from before it to after it.
@@ -83,7 +83,7 @@ def dominators(nodes: Sequence[LayerNode]) -> list[Dominator]:
     return results
 
 
-def all_cuts(nodes: Sequence[LayerNode]) -> list[CutPoint]:
+def all_cuts(nodes: Sequence[GraphNode]) -> list[CutPoint]:
     """Lists the cut points of a network, useful or not.
 
     They are the dominators that are maps of layers, or tokens, and do not only pad or select.
@@ -96,7 +96,7 @@ def all_cuts(nodes: Sequence[LayerNode]) -> list[CutPoint]:
     ]
 
 
-def useful_cuts(nodes: Sequence[LayerNode]) -> list[CutPoint]:
+def useful_cuts(nodes: Sequence[GraphNode]) -> list[CutPoint]:
     """Lists the useful cut points of a network, from the image to its last map or its tokens.
 
     In a run of cut points without multiplications and changes of shape between them (convolution, normalisation,

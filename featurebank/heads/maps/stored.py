@@ -115,7 +115,7 @@ def check_rank(shape: Sequence[int], ranks: Sequence[int]) -> None:
     if len(shape) not in ranks:
         message = (
             f"the features have the shape {tuple(shape)}, expected maps (images, height, width, channels): "
-            "train this head on the tap 'map', or on a layer with maps"
+            "train this head on the tap 'map', or on a layer with maps (of a transformer, 'LAYER:map')"
         )
         raise HeadInputError(message)
 

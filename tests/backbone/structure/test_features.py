@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from featurebank.backbone.structure.features import MOST_LEFT_OUT, LastFeatures, last_features
-from featurebank.backbone.structure.nodes import LayerNode as Node
+from featurebank.backbone.structure.nodes import GraphNode as Node
 from featurebank.errors import ConfigError
 
 IMAGE, MAP, ROWS, VECTOR = (8, 8, 3), (4, 4, 6), (17, 6), (6,)

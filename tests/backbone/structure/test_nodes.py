@@ -5,11 +5,11 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from featurebank.backbone.structure.nodes import LayerNode, all_cuts, dominators, useful_cuts
+from featurebank.backbone.structure.nodes import GraphNode, all_cuts, dominators, useful_cuts
 
 
 @st.composite
-def graphs(draw: st.DrawFn) -> list[LayerNode]:
+def graphs(draw: st.DrawFn) -> list[GraphNode]:
     """Networks of up to twelve nodes, of which each has a path from the first and to the last."""
     count = draw(st.integers(2, 12))
     edges = {(index, index + 1) for index in range(count - 1) if draw(st.booleans())}
@@ -21,12 +21,12 @@ def graphs(draw: st.DrawFn) -> list[LayerNode]:
     works = draw(st.lists(st.integers(0, 5), min_size=count, max_size=count))
     shapes = draw(st.lists(st.sampled_from([(4, 4, 2), (16, 2), (2,), None]), min_size=count, max_size=count))
     return [
-        LayerNode(str(index), shapes[index], works[index], [str(end) for start, end in sorted(edges) if start == index])
+        GraphNode(str(index), shapes[index], works[index], [str(end) for start, end in sorted(edges) if start == index])
         for index in range(count)
     ]
 
 
-def reaches_the_end(nodes: list[LayerNode], without: str) -> bool:
+def reaches_the_end(nodes: list[GraphNode], without: str) -> bool:
     seen, waiting = set(), [nodes[0].name]
     followers = {node.name: node.followers for node in nodes}
     while waiting:
@@ -38,7 +38,7 @@ def reaches_the_end(nodes: list[LayerNode], without: str) -> bool:
 
 
 @given(graphs())
-def test_dominators(nodes: list[LayerNode]) -> None:
+def test_dominators(nodes: list[GraphNode]) -> None:
     expected = [node.name for node in nodes if node.shape and not reaches_the_end(nodes, node.name)]
     results = dominators(nodes)
     assert [one.node.name for one in results] == expected
@@ -49,7 +49,7 @@ def test_dominators(nodes: list[LayerNode]) -> None:
 
 
 @given(graphs())
-def test_cuts_are_maps_and_tokens(nodes: list[LayerNode]) -> None:
+def test_cuts_are_maps_and_tokens(nodes: list[GraphNode]) -> None:
     cuts = all_cuts(nodes)
     assert {len(cut.shape) for cut in cuts} <= {2, 3}
     useful = useful_cuts(nodes)
@@ -63,12 +63,12 @@ def test_cuts_are_maps_and_tokens(nodes: list[LayerNode]) -> None:
 
 def test_operations_and_padding() -> None:
     nodes = [
-        LayerNode("image", (4, 4, 3), 0, ["conv"]),
-        LayerNode("conv", (4, 4, 8), 9, ["pad"]),
-        LayerNode("pad", (5, 5, 8), 0, ["plus"], pads=True),
-        LayerNode("plus", (5, 5, 8), 0, ["rows"], is_layer=False),
-        LayerNode("rows", (25, 8), 9, ["vector"], is_layer=False),
-        LayerNode("vector", (8,), 1, []),
+        GraphNode("image", (4, 4, 3), 0, ["conv"]),
+        GraphNode("conv", (4, 4, 8), 9, ["pad"]),
+        GraphNode("pad", (5, 5, 8), 0, ["plus"], pads=True),
+        GraphNode("plus", (5, 5, 8), 0, ["rows"], is_layer=False),
+        GraphNode("rows", (25, 8), 9, ["vector"], is_layer=False),
+        GraphNode("vector", (8,), 1, []),
     ]
     assert [cut.name for cut in all_cuts(nodes)] == ["image", "conv", "rows"]
     assert [cut.bytes_per_image_float16 for cut in useful_cuts(nodes)] == [4 * 4 * 8 * 2, 25 * 8 * 2]

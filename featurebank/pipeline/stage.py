@@ -190,9 +190,8 @@ def check_trainable(variant: Variant, backbone: Backbone) -> None:
     if what and backbone.form != "keras":
         where = f"variant '{variant.name}': " if variant.name else ""
         message = (
-            f"{where}{backbone.name} is a network of {FORMS[backbone.form]}, and {' and '.join(what)} "
-            f"{'trains' if len(what) == 1 else 'train'} layers of Keras: omit {'it' if len(what) == 1 else 'them'}, or "
-            "choose a network of Keras"
+            f"{where}{backbone.name} is a network of {FORMS[backbone.form]}, and only layers of Keras can be trained: "
+            f"omit {' and '.join(what)}, or choose a network of Keras"
         )
         raise ConfigError(message)
 

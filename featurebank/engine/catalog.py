@@ -125,7 +125,7 @@ def _check_form(name: str, form: str) -> None:
     if form in ENGINES[name].forms:
         return
     able = ["auto", *(other for other, kind in ENGINES.items() if form in kind.forms)]
-    message = f"engine {name} runs no networks of {FORMS[form]}: expected {' or '.join(able)}"
+    message = f"engine {name} cannot run networks of {FORMS[form]}: expected {' or '.join(able)}"
     raise ConfigError(message)
 
 
@@ -154,7 +154,7 @@ def load_engine(
 
     Raises:
         UnknownNameError: there is no such engine, or the network has no such tap.
-        ConfigError: the engine cannot compute in this precision on this machine, or runs no networks of this form.
+        ConfigError: the engine cannot compute in this precision on this machine, or cannot run networks of this form.
         MissingDependencyError: the named engine is not installed.
         EngineError: the named engine cannot run this network.
 

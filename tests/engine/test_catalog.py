@@ -57,13 +57,13 @@ def test_the_choice_is_among_those_that_run_the_network(
 @pytest.mark.parametrize(
     ("name", "form", "message"),
     [
-        ("pytorch", "keras", "engine pytorch runs no networks of Keras: expected auto or openvino or tensorflow"),
+        ("pytorch", "keras", "engine pytorch cannot run networks of Keras: expected auto or openvino or tensorflow"),
         (
             "tensorflow",
             "pytorch",
-            "engine tensorflow runs no networks of PyTorch: expected auto or openvino or pytorch",
+            "engine tensorflow cannot run networks of PyTorch: expected auto or openvino or pytorch",
         ),
-        ("tensorflow", "openvino", "engine tensorflow runs no networks of OpenVINO: expected auto or openvino"),
+        ("tensorflow", "openvino", "engine tensorflow cannot run networks of OpenVINO: expected auto or openvino"),
     ],
 )
 def test_an_engine_that_cannot_run_the_network(name: str, form: str, message: str) -> None:
@@ -72,7 +72,7 @@ def test_an_engine_that_cannot_run_the_network(name: str, form: str, message: st
 
 
 def test_the_engine_is_checked_before_anything_is_computed(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="engine pytorch runs no networks of Keras"):
+    with pytest.raises(ConfigError, match="engine pytorch cannot run networks of Keras"):
         extract("digits", "tiny:network", engine="pytorch", cache=tmp_path)
     assert not list(tmp_path.iterdir())
 

@@ -18,14 +18,14 @@ from featurebank.backbone.families.hugging_face.library import (
     known_keys,
     load_network,
 )
-from featurebank.backbone.families.hugging_face.processors import Processor, refuse_preprocessing
+from featurebank.backbone.families.hugging_face.processors import Processor, refuse_preprocessing, scaled_rule
 from featurebank.backbone.families.hugging_face.repository import Repository, open_repository
 from featurebank.backbone.families.hugging_face.tensors import check_files, count_numbers
 from featurebank.backbone.libraries import LibraryEntry
 from featurebank.backbone.options import BackboneOptions
 from featurebank.backbone.outline import TokenLayout
 from featurebank.backbone.preprocess import DECLARED
-from featurebank.backbone.resize import central, central_of, rule_of
+from featurebank.backbone.resize import rule_of
 from featurebank.backbone.spec import IMAGENET
 from featurebank.backbone.torch_networks.files import read_torch_tensors
 from featurebank.backbone.torch_networks.network import TorchBackbone
@@ -37,7 +37,7 @@ from featurebank.errors import ConfigError, unknown_name
 from featurebank.system import digest
 from featurebank.system.imports.torch import import_torch
 from featurebank.system.runtime import usable_memory
-from featurebank.words import counted
+from featurebank.words import counted, one_line
 
 PRETRAINED = "pretrained"
 """The users' word for the weights in the repository; `imagenet`, the word for other networks, means the same."""
@@ -209,19 +209,30 @@ def load(name: str, options: BackboneOptions) -> TransformersBackbone:
     spec = _prepared(repository, kind, values, options)
     weights = None if options.weights in {IMAGENET, PRETRAINED} else options.weights
     size = options.image_size or spec.image_size
-    rule = rule_of(options.resize, _scaled_rule(spec.own_resize, spec.image_size, size))
+    rule = rule_of(options.resize, scaled_rule(spec.own_resize, spec.image_size, size))
     spec, source = _counted(spec), parse_source(weights, spec)
     scale = parse_levels(options.levels)
     return TransformersBackbone(spec, weights or PRETRAINED, source, size, resize_rule=rule, levels=scale)
 
 
 def search(pattern: str) -> list[LibraryEntry]:
-    """Returns the models in the local cache of the hub whose names match; the hub itself is not asked."""
-    return [
+    """Returns the models in the local cache of the hub whose names match; the hub itself is not asked.
+
+    Raises:
+        ConfigError: none does.
+    """
+    cached = [
         LibraryEntry(f"hf:{name}", (PRETRAINED,), f"{size} in the local cache; all others: huggingface.co/models")
         for name, size in cached_repositories()
         if fnmatch.fnmatch(name, pattern) or fnmatch.fnmatch(name.partition("/")[2], pattern)
     ]
+    if not cached:
+        message = (
+            f"no model in the local cache of the Hugging Face hub matches '{one_line(pattern, 80)}', and the hub "
+            "itself is not searched: find a name on huggingface.co/models and use it as hf:NAME"
+        )
+        raise ConfigError(message)
+    return cached
 
 
 def _prepared(
@@ -267,15 +278,6 @@ def _processor(content: Mapping[str, Any] | None, kind: Kind, origin: str, decla
         if declared is None:
             raise
     return None
-
-
-def _scaled_rule(rule: str, own: int, size: int) -> str:
-    """Returns the rule for another image size: the same part of the image is cropped."""
-    parts = central_of(rule)
-    if parts is None or own == size:
-        return rule
-    side = max(size, round(parts.side * size / own))
-    return central(parts.form, side, parts.interpolation, rounds_down=parts.rounds_down)
 
 
 def _counted(spec: TransformersNetwork) -> TransformersNetwork:

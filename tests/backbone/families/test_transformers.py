@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from featurebank import extract, load_backbone
+from featurebank.backbone.libraries import LIBRARIES
 from featurebank.backbone.recorded import load_recorded, recorded_source
 from featurebank.backbone.taps import averages_map
 from featurebank.errors import ConfigError, FeatureBankError, WeightsError
@@ -246,3 +247,11 @@ def test_other_bad_input_is_one_line(copy: Path, saved: Path) -> None:
     _fails(copy, ConfigError, "cannot be read")
     _fails(copy / "config.json", ConfigError, "there is no such directory")
     _fails(saved, ConfigError, "expected 'pretrained'", weights="resnet50")
+
+
+def test_only_the_local_cache_can_be_searched(monkeypatch: pytest.MonkeyPatch) -> None:
+    cached = [("facebook/dinov2-base", "346M"), ("other", "1M")]
+    monkeypatch.setattr("featurebank.backbone.families.transformers.cached_repositories", lambda: cached)
+    assert [entry.name for entry in LIBRARIES["hf"].search("dinov2*")] == ["hf:facebook/dinov2-base"]
+    with pytest.raises(ConfigError, match="the hub itself is not searched: find a name on huggingface"):
+        LIBRARIES["hf"].search("vit*")

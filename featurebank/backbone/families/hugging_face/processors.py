@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from featurebank.backbone.preprocess import DECLARED, normalizing
-from featurebank.backbone.resize import RULES, central
+from featurebank.backbone.resize import RULES, central, central_of
 from featurebank.errors import ConfigError
 from featurebank.words import one_line
 
@@ -231,6 +231,15 @@ def refuse_preprocessing(origin: str, problem: str) -> NoReturn:
         f"({', '.join(RULES)}) and --image-size"
     )
     raise ConfigError(message)
+
+
+def scaled_rule(rule: str, own: int, size: int) -> str:
+    """Returns the rule for another image size: the same part of the image is cropped."""
+    parts = central_of(rule)
+    if parts is None or own == size:
+        return rule
+    side = max(size, round(parts.side * size / own))
+    return central(parts.form, side, parts.interpolation, rounds_down=parts.rounds_down)
 
 
 def _kind(name: str) -> str:

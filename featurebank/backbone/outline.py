@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from featurebank.backbone.taps import CLS, MAP, POOLED, TOKENS, Tap, parse_tap
 from featurebank.errors import ConfigError, unknown_name
+from featurebank.words import counted
 
 _VECTOR, _ROWS, _MAP = 1, 2, 3
 """Number of axes of an output for one image: (d,), tokens (T, d), a map (h, w, c)."""
@@ -210,11 +211,11 @@ def _problem(parsed: Tap, step: str | None, shape: tuple[int, ...], layout: Toke
 
 def _problem_of_rows(source: str, step: str, count: int, layout: TokenLayout | None) -> str:
     if layout is None:
-        return f"which of the {count} rows of '{source}' are patches is not known; use '{source}' itself, or 'tokens'"
+        return f"'{source}' has {counted(count, 'row')}, and which are patches is not known; use '{source}' itself, or 'tokens'"
     if step == "cls" and not layout.has_class_token:
-        return f"there is no class token among these {count} tokens; use ':avg', or 'pooled'"
+        return f"'{source}' has no class token; use ':avg', or 'pooled'"
     if step == "map" and layout.grid is None:
-        return f"the {layout.patches} patches are no grid; use 'tokens'"
+        return "the patches are no grid; use 'tokens'"
     return ""
 
 

@@ -211,7 +211,8 @@ def _problem(parsed: Tap, step: str | None, shape: tuple[int, ...], layout: Toke
 
 def _problem_of_rows(source: str, step: str, count: int, layout: TokenLayout | None) -> str:
     if layout is None:
-        return f"'{source}' has {counted(count, 'row')}, and which are patches is not known; use '{source}' itself, or 'tokens'"
+        rows = counted(count, "row")
+        return f"'{source}' has {rows}, and which are patches is not known; use '{source}' itself, or 'tokens'"
     if step == "cls" and not layout.has_class_token:
         return f"'{source}' has no class token; use ':avg', or 'pooled'"
     if step == "map" and layout.grid is None:

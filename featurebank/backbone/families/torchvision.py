@@ -188,11 +188,13 @@ def load(name: str, options: BackboneOptions) -> Backbone:
     own, resized = does.crop_size[0], does.resize_size[0]
     size = options.image_size or own
     smallest = max(weights.meta.get("min_size", (1, 1)))
-    if size < min(smallest, own):
+    if smallest >= own:  # for transformers, torchvision names the size of their training
+        smallest = 1
+    if size < smallest:
         message = f"image size {size} for {origin}: expected at least {smallest} pixels; leave it out for {own}"
         raise ConfigError(message)
     spec = TorchvisionSpec(
-        origin.replace(":", ".", 1), own, min(smallest, own), 0, 0, normalizing(does.mean, does.std),
+        origin.replace(":", ".", 1), own, smallest, 0, 0, normalizing(does.mean, does.std),
         architecture=architecture, tag=tag,
         rule=central("shorter", max(size, resized * size // own), does.interpolation.value),
         file=weights.url.rpartition("/")[2],

@@ -66,10 +66,10 @@ def _recorded(spec: TorchSpec, image_size: int) -> Recording:
 class TorchBackbone(Backbone):
     """A network of PyTorch: its features can be extracted, by PyTorch or by OpenVINO.
 
-    Example:
-        >>> network = fb.load_backbone("timm:vit_tiny_patch16_224", weights="random:0")  # doctest: +SKIP
-        >>> network.tap_module(["pooled", "blocks.9"])(torch.zeros(2, 224, 224, 3))[1].shape  # doctest: +SKIP
-        torch.Size([2, 197, 192])
+    With the extra "timm"::
+
+        network = fb.load_backbone("timm:vit_tiny_patch16_224", weights="random:0")
+        network.tap_module(["pooled", "blocks.9"])(torch.zeros(2, 224, 224, 3))[1].shape  # (2, 197, 192)
     """
 
     form: ClassVar[str] = "pytorch"

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from featurebank.errors import MissingDependencyError
-from featurebank.system.imports.torch import import_torch
+from featurebank.system.imports.torch import has_gpu, import_torch
 from featurebank.system.runtime import import_tensorflow, installed_versions
 
 _SIGNS = ("/dev/nvidia0", "/dev/nvidiactl", "/dev/kfd", "/dev/dxg", "/dev/nvhost-gpu", "/dev/nvhost-ctrl-gpu")
@@ -35,7 +35,7 @@ def visible_torch_gpus() -> int:
         torch = import_torch()
     except MissingDependencyError:
         return 0
-    return int(torch.cuda.device_count()) if torch.cuda.is_available() else 0  # also AMD's
+    return int(torch.cuda.device_count()) if has_gpu(torch) else 0  # also AMD's
 
 
 _SEEN_BY = {"keras": visible_gpus, "pytorch": visible_torch_gpus}

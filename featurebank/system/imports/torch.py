@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import warnings
 from typing import Any
 
 from featurebank.errors import MissingDependencyError
@@ -22,18 +23,21 @@ def import_torch() -> Any:
     Raises:
         MissingDependencyError: PyTorch is not installed.
     """
-    if "tensorflow" in sys.modules:
-        hide_triton()
     with step("loading PyTorch"):
         try:
             import torch
         except ImportError as error:
             message = f"PyTorch cannot be imported ({one_line(str(error), 200)}): pip install torch"
             raise MissingDependencyError(message) from error
-    if not torch.cuda.is_available():
-        # The compiled code of Triton and that of TensorFlow share names of LLVM: as soon as a process has both, it ends
-        # with a segmentation fault. Torchvision and timm import Triton where it is installed, and only GPUs use it.
-        sys.modules.setdefault("triton", None)  # type: ignore[arg-type]
+    if "tensorflow" in sys.modules or not has_gpu(torch):  # only GPUs use it; torchvision and timm import it anyway
+        hide_triton()
     with contextlib.suppress(RuntimeError):  # the threads are fixed once PyTorch has computed something
         torch.set_num_threads(threads())
     return torch
+
+
+def has_gpu(torch: Any) -> bool:
+    """Returns whether PyTorch can compute on a GPU; where there is none, its build for GPUs would warn."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "CUDA initialization", UserWarning)
+        return bool(torch.cuda.is_available())

@@ -169,10 +169,6 @@ def _channels_last(ops: Any, node: OpenVINONode) -> Any:
     value = ops.convert(node.operation.output(0), "f32")
     if node.order == tuple(range(len(node.order))):
         return value
-    if node.axes == "nchw":
-        # OpenVINO (2026.4) returns such a transpose as a view of the convolution's own memory, and what else reads that
-        # memory, as a transformer's tokens, gets other numbers. A pool over one place changes no number, and copies it.
-        value = ops.avg_pool(value, [1, 1], [0, 0], [0, 0], [1, 1], exclude_pad=False)
     return ops.transpose(value, ops.constant(np.array(node.order, np.int64)))
 
 

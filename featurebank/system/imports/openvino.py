@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from featurebank.errors import MissingDependencyError
+from featurebank.system.imports.openvino_views import separate_outputs
 from featurebank.words import one_line
 
 _STACK_T_BYTES = 64
@@ -41,14 +42,15 @@ def import_openvino() -> Any:
 
 
 def compile_model(core: Any, model: Any, options: Mapping[str, Any]) -> Any:
-    """Compiles a model for the processor; see `preserve_signal_stack`.
+    """Compiles a model for the processor; see `separate_outputs` and `preserve_signal_stack`.
 
     Args:
         core: the `openvino.Core`.
-        model: the model to compile.
+        model: the model to compile; outputs that share memory with others get memory of their own.
         options: properties of the CPU plugin.
     """
     with preserve_signal_stack():
+        separate_outputs(import_openvino(), model)
         return core.compile_model(model, "CPU", dict(options))
 
 

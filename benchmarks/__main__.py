@@ -13,6 +13,7 @@ from pathlib import Path
 NAMES = {
     "decoding": "JPEG files to the network's size, by several decoders, and what features make of it",
     "extraction": "images to shards, against keras.Model.predict",
+    "foreign": "photos to shards by networks of timm, against timm, Keras and OpenVINO alone; a part of extraction",
     "finetune": "a fine-tune's steps, against keras.Model.fit; and tails",
     "tails": "tails from stored maps, against keras.Model.fit from images",
     "plain": "the script of a scikit-learn user, from photos to a table, against the same with featurebank",

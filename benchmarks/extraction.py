@@ -56,8 +56,8 @@ def run(rounds: int, *, quick: bool, output: Path, photos: Path | None = None) -
             contests += match.run(rounds)
             extra[name] = match.roofline(peak)
             match.close()
-        contests += contests_of_timm(rounds, Path(directory), photos, quick=quick)
-    report(contests, about, output, extra)
+        foreign = contests_of_timm(rounds, Path(directory), photos, quick=quick)
+    report([*contests, *foreign], about, output, extra)
     for name, _, _ in NETWORKS:
         print(f"{name}: {extra[name]}")
 

@@ -130,7 +130,12 @@ NARROWER = {
         "training/programs/normalisation.py",
         "training/programs/tensors.py",
     },
-    "onnx": {"grafting/converters.py", "grafting/guard.py", "grafting/foreign/onnx_model.py"},
+    "onnx": {
+        "grafting/converters.py",
+        "grafting/guard.py",
+        "grafting/foreign/onnx_file.py",
+        "grafting/foreign/onnx_model.py",
+    },
     "tf2onnx": {"grafting/converters.py"},
     "onnxruntime": {"grafting/formats.py", "grafting/converters.py"},
     "IPython": {"system/drawing/screens.py"},

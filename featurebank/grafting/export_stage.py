@@ -142,7 +142,7 @@ def _write(graft: Grafted, kind: Format, about: About, path: Path) -> float:
     except (FeatureBankError, OSError, MemoryError):
         raise
     except Exception as error:  # converters of arbitrary networks can raise any exception
-        message = f"the model cannot be written as {name} ({' '.join(str(error).split())[:300]}): try --format keras"
+        message = f"the model cannot be written as {name} ({' '.join(str(error).split())[:300]}): try {_other(graft)}"
         raise HeadError(message) from error
     difference = max(float(np.abs(actual - expected).max()) for actual, expected in pairs)
     if not difference <= TOLERANCE:

@@ -137,7 +137,7 @@ class OnnxFormat(Format):
 
     suffix = ".onnx"
     holds_resize = True
-    forms = ("keras", "pytorch")
+    forms = tuple(NETWORK_FORMS)
     extra = "onnx"
     packages = ("onnx", "tf2onnx", "onnxruntime")
 

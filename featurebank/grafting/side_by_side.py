@@ -14,6 +14,8 @@ from featurebank.errors import ArchiveError, ConfigError, FormatVersionError
 from featurebank.grafting.foreign.trunks import DESCRIPTION, WEIGHTS, OpenVINOTrunk
 from featurebank.grafting.metadata import MEMBER, About, about_from_text
 from featurebank.system.archive import Archive, open_archive
+from featurebank.system.model_files.openvino_file import check_openvino
+from featurebank.system.model_files.trial import try_reading
 
 _TRUNK, _HEAD = "trunk.keras", "head.head"
 _MEMBERS = {_TRUNK, DESCRIPTION, WEIGHTS, _HEAD, MEMBER}
@@ -105,8 +107,10 @@ def load_joined(path: Path) -> JoinedModel:
 
 def _read_trunk(archive: Archive, place: Path) -> Any:
     if DESCRIPTION in archive.names:
-        trunk = OpenVINOTrunk(archive.read(DESCRIPTION), np.frombuffer(archive.read(WEIGHTS), np.uint8))
-        trunk.model()  # a damaged one fails here
-        return trunk
+        for name in (DESCRIPTION, WEIGHTS):
+            archive.extract(name, place)
+        weights = check_openvino(place / DESCRIPTION)
+        try_reading([place / DESCRIPTION, *weights])
+        return OpenVINOTrunk((place / DESCRIPTION).read_bytes(), np.fromfile(place / WEIGHTS, np.uint8))
     archive.extract(_TRUNK, place)
     return load_keras_file(place / _TRUNK)

@@ -149,3 +149,17 @@ def test_long_work_is_named(painted_bank: Bank, tmp_path: Path, monkeypatch: pyt
         "drawing the map of the validation images", "looking for wrong labels", "writing page.html",
     ]  # fmt: skip
     assert (tmp_path / "page.html").read_text(encoding="utf-8") == "Report on photos, efficientnet_lite0"
+
+
+@pytest.mark.networks
+@pytest.mark.heavy
+def test_a_report_on_a_network_of_pytorch(tmp_path: Path) -> None:
+    """PyTorch, TensorFlow and the painter of charts are in one process then; it once ended without a word."""
+    from tiny_torch import TinyTokens, tiny_torch
+
+    from featurebank import extract, load_dataset
+
+    bank = extract(load_dataset("digits", per_class=6), tiny_torch(TinyTokens), ["pooled", "map"], cache=tmp_path)
+    train_heads(bank, [{"kind": "softmax", "epochs": 1}, {"kind": "knn"}, {"kind": "cam", "epochs": 1, "tap": "map"}])
+    written = report(bank, tmp_path / "page.html")
+    assert report_key(written.path) == key_of([Evidence(bank)])

@@ -87,7 +87,8 @@ class OpenVINOBackbone(Backbone):
         openvino, outline, results = import_openvino(), self.outline(), []
         for place, tap in enumerate(taps):
             self.check_tap(tap)
-            output = self._output(openvino.opset13, outline.resolve(tap, self.spec.layers_hint))
+            node, step = self.source_of(tap, outline)
+            output = _after_step(openvino.opset13, _channels_last(openvino.opset13, node), step).output(0)
             output.get_tensor().add_names({f"tap_{place}"})
             results.append(openvino.opset13.result(output))
         with preserve_signal_stack():
@@ -128,20 +129,26 @@ class OpenVINOBackbone(Backbone):
                     found[node.row, left] = cut
         return tuple(found.values())
 
-    def _output(self, ops: Any, tap: ResolvedTap) -> Any:
-        """Adds the step of a tap to a node; returns the output."""
+    def source_of(self, tap: str, outline: Outline | None = None) -> tuple[OpenVINONode, ResolvedTap]:
+        """Returns the node that a tap is made of, and what is done with its output, channels last.
+
+        Args:
+            tap: see `featurebank.backbone.taps`.
+            outline: that of the network, if the caller has it.
+
+        Raises:
+            ConfigError, UnknownNameError: the network does not have the tap.
+        """
         graph, features = self.examined.graph, self.examined.features
-        named = graph.named
-        if tap.source in {POOLED, MAP, ALL_TOKENS} and isinstance(features, GraphFeatures):
-            pooled = tap.source == POOLED
-            place = features.last if not pooled or features.pooled is None else features.pooled
-            value = _channels_last(ops, graph.nodes[place])
-            if pooled and features.pooled is None and features.layout:
-                word = "cls" if features.pooling == CLASS_TOKEN else "avg"
-                tap = ResolvedTap(tap.tap, ALL_TOKENS, word, features.layout, tap.shape)
-        else:
-            value = _channels_last(ops, named[tap.source])
-        return _after_step(ops, value, tap).output(0)
+        found = (outline or self.outline()).resolve(tap, self.spec.layers_hint)
+        if found.source not in {POOLED, MAP, ALL_TOKENS} or not isinstance(features, GraphFeatures):
+            return graph.named[found.source], found
+        pooled = found.source == POOLED
+        place = features.last if not pooled or features.pooled is None else features.pooled
+        if pooled and features.pooled is None and features.layout:
+            word = "cls" if features.pooling == CLASS_TOKEN else "avg"
+            found = ResolvedTap(found.tap, ALL_TOKENS, word, features.layout, found.shape)
+        return graph.nodes[place], found
 
 
 def examine(model: Any, form: InputForm, side: int, rule: str, origin: str, *, all_named: bool) -> Examined:

@@ -11,6 +11,7 @@ import numpy as np
 
 from featurebank.backbone import Backbone
 from featurebank.backbone.network import FORMS
+from featurebank.backbone.openvino_networks.network import OpenVINOBackbone
 from featurebank.errors import ConfigError, HeadError
 from featurebank.grafting.converters import quiet, traced
 from featurebank.grafting.foreign.trunks import OpenVINOTrunk
@@ -100,8 +101,9 @@ def check_form(backbone: Backbone, suffix: str, forms: tuple[str, ...]) -> None:
     Raises:
         ConfigError: it cannot; the message names the files that can.
     """
-    if backbone.form not in forms:
-        able = ".xml or .fbmodel" if backbone.form == "openvino" else ".onnx, .xml or .fbmodel"
+    is_xml = isinstance(backbone, OpenVINOBackbone) and backbone.spec.file.path.suffix != ".onnx"
+    if backbone.form not in forms or (is_xml and suffix == ".onnx"):
+        able = ".xml or .fbmodel" if is_xml else ".onnx, .xml or .fbmodel"
         message = (
             f"{backbone.name} is a network of {FORMS[backbone.form]}, which cannot become a {suffix} file: write {able}"
         )

@@ -1,13 +1,15 @@
-"""Grafts of networks of PyTorch as ONNX: the trunk as PyTorch writes it, and behind it the head."""
+"""Grafts as ONNX: the trunk as PyTorch writes it or as the user's .onnx file has it, and behind it the head."""
 
 from __future__ import annotations
 
 import io
 from typing import Any, cast
 
+from featurebank.backbone.openvino_networks.network import OpenVINOBackbone
 from featurebank.backbone.torch_networks.network import TorchBackbone
 from featurebank.grafting.converters import IMAGE, OPSET, explain_missing_extra, quiet, to_onnx
 from featurebank.grafting.foreign.graft import ForeignGraft
+from featurebank.grafting.foreign.onnx_file import connect, file_trunk
 from featurebank.system.imports.torch import import_torch
 
 _FEATURES, _HEAD = "features", "head_"
@@ -18,21 +20,21 @@ def foreign_to_onnx(graft: ForeignGraft, metadata: dict[str, str]) -> Any:
     """Returns trunk and head as one ONNX `ModelProto` with the input "image" and the output "probabilities".
 
     Args:
-        graft: of a network of PyTorch.
+        graft: of a network of PyTorch or of an .onnx file.
         metadata: entries of the file's metadata.
 
     Raises:
+        ConfigError: the .onnx file has no name for the tap.
         MissingDependencyError: a package is not installed.
     """
     with explain_missing_extra("onnx"):
         import onnx
-        from onnx import compose
-    trunk = onnx.load_model_from_string(_trunk(graft))
-    head = compose.add_prefix(to_onnx(graft.layers, {}), _HEAD)
-    head.ir_version = trunk.ir_version = max(head.ir_version, trunk.ir_version)
-    features, probabilities = head.graph.input[0].name, head.graph.output[0].name
-    model = compose.merge_models(trunk, head, io_map=[(_FEATURES, features)], producer_name="featurebank")
-    _rename_output(model, probabilities, "probabilities")
+    if isinstance(graft.backbone, OpenVINOBackbone):
+        trunk = file_trunk(graft.backbone, graft.tap)
+    else:
+        trunk = onnx.load_model_from_string(_trunk(graft))
+    model = connect(trunk, to_onnx(graft.layers, {}), _HEAD)
+    _rename_output(model, model.graph.output[0].name, "probabilities")
     onnx.helper.set_model_props(model, metadata)
     return model
 

@@ -112,7 +112,7 @@ class TailHead(LayeredHead):
         tail = keras.models.clone_model(after)
         tail.set_weights(after.get_weights())
         if self.init == "fresh":
-            fill_with_random(tail, self.random_state)
+            fill_with_random(tail, self.random_state, is_transformer=bool(backbone.spec.pooling))
         seed_dropout(tail, self.random_state)
         tail.trainable = True
         for layer in _layers(tail):

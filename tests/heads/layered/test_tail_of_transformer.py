@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,18 @@ import tiny
 
 from featurebank import load_backbone
 from featurebank.backbone import Backbone
+from featurebank.bank import Bank
+from featurebank.bank.items import Items
+from featurebank.bank.writer import BankWriter, row_keys
 from featurebank.errors import ConfigError, HeadError
+from featurebank.fitting.data import TrainingData
+from featurebank.fitting.fit import fit_heads
+from featurebank.fitting.fitted import Fitted
+from featurebank.fitting.spec import HeadSpec
 from featurebank.heads.layered.residual_stage import ResidualStageHead
 from featurebank.heads.layered.tail import TailHead
+from featurebank.heads.maps.stored import StoredMaps
+from featurebank.system import digest
 
 pytestmark = pytest.mark.heavy
 
@@ -86,6 +96,35 @@ def test_a_fitted_tail_is_saved(tokens: np.ndarray) -> None:
     np.testing.assert_array_equal(again.predict_proba(tokens), head.predict_proba(tokens))
 
 
+@pytest.fixture
+def bank(tokens: np.ndarray, tmp_path: Path) -> Bank:
+    """The tokens in a bank; every fourth image validates, and the second view differs from the first."""
+    ids = [f"{place}.png" for place in range(len(Y))]
+    digests = np.array([digest.of_recipe(name) for name in ids], "S32")
+    which = np.resize(np.array([0, 0, 0, 1], np.uint8), len(Y))
+    with BankWriter(tmp_path / "bank", {"backbone": "none"}, {"name": "made", "classes": ["a", "b", "c"]}) as writer:
+        for view, values in enumerate((tokens, tokens[:, ::-1])):
+            writer.append(ids, row_keys(digests, view), {CUT: values}, {CUT: "float32"})
+        writer.finish(Items(ids, digests, np.searchsorted([2, 5, 9], Y), which), (CUT,), (), None, views=1)
+    return Bank(tmp_path / "bank")
+
+
+def test_tokens_that_do_not_fit_into_memory_are_read_from_the_bank(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = TrainingData.of(bank, CUT)
+    monkeypatch.setattr("featurebank.system.runtime._ram_limit", 20_000)
+    stored = TrainingData.of(bank, CUT)
+    assert isinstance(here.X, np.ndarray)
+    assert isinstance(stored.X, StoredMaps)
+    assert (stored.X.shape, stored.X.views, len(here.views)) == ((30, 17, 8), 2, 1)
+    found: list[Fitted] = []
+    params = {"backbone": NETWORK, "cut": CUT, "pooling": "own", "epochs": 2, "batch_size": 16}
+    for data in (here, stored):
+        fit_heads([(HeadSpec("tail", params, CUT), 0)], data, lambda _, fitted: found.append(fitted))
+    assert [fitted.failure for fitted in found] == [None, None]
+    assert found[0].history == found[1].history
+    assert found[0].metrics == found[1].metrics
+
+
 @pytest.mark.parametrize(
     ("pooling", "tap"), [("own", "pooled"), ("avg", "map:avg"), slow("max", "map:max"), slow("flatten", "tokens")]
 )
@@ -115,6 +154,11 @@ def test_a_network_that_averages_its_patches(images: np.ndarray) -> None:
 
         seen = keras.Model(model.input, model.get_layer("head_logits").input)(taps[CUT])
         np.testing.assert_allclose(seen, taps["pooled"], rtol=1e-4, atol=1e-5)
+
+
+def test_fresh_layers_get_the_weights_of_a_transformer(tokens: np.ndarray) -> None:
+    kernel = tail(init="fresh").build(tokens.shape[1:], 3).get_layer("block1_dense1").get_weights()[0]
+    assert kernel.std() == pytest.approx(len(kernel) ** -0.5, rel=0.2)  # a network of maps has 2 ** 0.5 times as much
 
 
 def test_dropout_of_the_network_follows_the_seed(monkeypatch: pytest.MonkeyPatch, tokens: np.ndarray) -> None:

@@ -185,6 +185,7 @@ DRAWERS = {"cli/tables.py", "cli/inspection_view.py"}
 
 
 COVERED_BY = {
+    "backbone/keras_networks/hub/library.py": "backbone/keras_networks/hub/test_layers.py",
     "backbone/openvino_networks/spec.py": "backbone/families/test_openvino_files.py",
     # What a run answers with, and what notebooks show: one suite each.
     "api/curves.py": "api/test_run.py",

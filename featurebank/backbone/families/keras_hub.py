@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -151,7 +152,9 @@ class HubNetwork(KerasSpec):
     def _tower(self, image_size: int) -> Any:
         """Builds KerasHub's own network."""
         shape = {self.kind.image_argument: (image_size, image_size, 3)}
-        return self._class(self.kind.constructor)(**self.arguments, **shape, dtype="float32")
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", r"[\s\S]*passed an input with a mask")  # Swin's attention handles its own
+            return self._class(self.kind.constructor)(**self.arguments, **shape, dtype="float32")
 
     def _downloadable(self, image_size: int) -> tuple[Any, Any]:
         """Builds the network that the preset's weights file is of, and the image network within; often the same."""

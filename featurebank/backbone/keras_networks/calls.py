@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from featurebank.backbone.keras_networks.graph import graph_of
+from featurebank.backbone.keras_networks.graph import graph_of_entries
+from featurebank.backbone.keras_networks.hub.layers import readable_graph
 from featurebank.backbone.weights.files import first_line
 from featurebank.errors import ConfigError
 
@@ -38,7 +39,8 @@ def calls_of(model: Any) -> Calls:
     # The same graph as a plain model: neither Sequential nor compiled, and its input is a bare tensor.
     plain = keras.Model(model.inputs[0], model.outputs[0])
     try:
-        config = plain.get_config()
+        with readable_graph(plain):
+            config = plain.get_config()
     except NotImplementedError as error:
         raise ConfigError(first_line(error)) from error
     nodes: dict[str, Any] = {}
@@ -51,7 +53,12 @@ def calls_of(model: Any) -> Calls:
     layers = config["output_layers"]
     history = layers[0] if isinstance(layers[0], list | tuple) else layers
     output = {"class_name": "__keras_tensor__", "config": {"keras_history": history}}
-    return Calls(graph_of(plain).order, nodes, {operation.name: operation for operation in plain.operations}, output)
+    return Calls(
+        graph_of_entries(config["layers"]).order,
+        nodes,
+        {operation.name: operation for operation in plain.operations},
+        output,
+    )
 
 
 def revived(value: Any, tensors: Mapping[str, Any]) -> Any:

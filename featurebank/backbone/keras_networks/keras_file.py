@@ -17,7 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from featurebank.backbone.keras_networks.hub import library as keras_hub
+from featurebank.backbone.keras_networks.hub.layers import layer_classes
+from featurebank.backbone.keras_networks.hub.library import PACKAGE, is_installed
 from featurebank.backbone.naming import is_of_named_package
 from featurebank.errors import ArchiveError
 from featurebank.system.archive import FREE_BYTES, MOST_EXPANSION, open_archive
@@ -149,15 +150,15 @@ def _layers_of_keras_hub(values: list[Any]) -> dict[str, type]:
     names = {str(value.get("registered_name") or value.get("class_name")) for value in found}
     if not names:
         return {}
-    if not keras_hub.is_installed():
+    if not is_installed():
         message = f"it has layers of KerasHub ({', '.join(sorted(names))[:100]}): pip install 'featurebank[keras-hub]'"
         raise ArchiveError(message)
-    known = keras_hub.layer_classes()
+    known = layer_classes()
     return {name: known[name] for name in names if name in known}
 
 
 def _is_of_keras_hub(value: dict[str, Any]) -> bool:
-    return str(value.get("module")).partition(".")[0] == keras_hub.PACKAGE
+    return str(value.get("module")).partition(".")[0] == PACKAGE
 
 
 def _walk(config: Any) -> Iterator[Any]:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from featurebank.backbone.keras_networks.calls import calls_of, revived
+from featurebank.backbone.keras_networks.hub.layers import class_of_copies, configuration_of
 from featurebank.backbone.keras_networks.hub.parts import expansion_of
 from featurebank.errors import ConfigError
 
@@ -82,13 +83,13 @@ def _copy(operation: Any, name: str) -> Any:
             "functions of keras.ops"
         )
         raise ConfigError(message)
+    kind = class_of_copies(type(operation))
     try:
-        copy = type(operation).from_config({**operation.get_config(), "name": name})
+        copy = kind.from_config({**configuration_of(operation), "name": name})
     except Exception as error:
-        kind = type(operation).__name__
         message = (
-            f"layer '{operation.name}' of class {kind} cannot be created again from its configuration "
-            f"({type(error).__name__}): give {kind} a get_config with all its arguments"
+            f"layer '{operation.name}' of class {kind.__name__} cannot be created again from its configuration "
+            f"({type(error).__name__}): give {kind.__name__} a get_config with all its arguments"
         )
         raise ConfigError(message) from error
     copy.name = name

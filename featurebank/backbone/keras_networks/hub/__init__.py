@@ -1,1 +1,1 @@
-"""KerasHub: its layers as parts of our graphs, and its presets. Open `library` first, then `parts` and `presets`."""
+"""KerasHub: its layers as parts of our graphs, and its presets. Open `layers` first, then `parts` and `presets`."""

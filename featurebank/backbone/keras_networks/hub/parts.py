@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from featurebank.backbone.keras_networks.hub.library import PACKAGE
+from featurebank.backbone.keras_networks.hub.layers import class_of_copies, configuration_of, is_of_package
 
 
 class AddPart(Protocol):
@@ -30,7 +30,7 @@ def expansion_of(operation: Any) -> Expansion | None:
         operation: any layer or operation; only a layer of KerasHub that contains blocks is taken apart.
     """
     kind = type(operation)
-    return _EXPANSIONS.get(kind.__name__) if kind.__module__.startswith(f"{PACKAGE}.") else None
+    return _EXPANSIONS.get(kind.__name__) if is_of_package(kind) else None
 
 
 def _vit_encoder(encoder: Any, part: AddPart, x: Any) -> Any:
@@ -59,8 +59,8 @@ def _dinov2_embedding(embedding: Any, part: AddPart, images: Any) -> Any:
     """Keeps the position embeddings of this image size alone; KerasHub would interpolate them again in a file."""
     if embedding.position_embedding_shape == embedding.image_shape:
         return part(embedding, embedding.name, images)
-    config = {**embedding.get_config(), "position_embedding_shape": embedding.image_shape}
-    fixed = type(embedding).from_config(config)
+    config = {**configuration_of(embedding), "position_embedding_shape": embedding.image_shape}
+    fixed = class_of_copies(type(embedding)).from_config(config)
     fixed.build(images.shape)
     positions = embedding.interpolated_position_embeddings
     values = {weight.name: weight for weight in embedding.weights} | {"position_embeddings": positions}
@@ -86,7 +86,7 @@ def _dinov3_encoder(
 
     rope = position_embeddings[0]._keras_history.operation
     grid = [side // rope.patch_size for side in rope.input.shape[1:3]]
-    of_patches = type(rope).from_config({**rope.get_config(), "patch_size": 1})
+    of_patches = class_of_copies(type(rope)).from_config({**configuration_of(rope), "patch_size": 1})
     for block in encoder.layers:
         name = block.name
         patches = part(keras.layers.Cropping1D((num_prefix_tokens, 0)), f"{name}_patches", x)

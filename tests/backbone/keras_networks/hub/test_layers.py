@@ -1,4 +1,4 @@
-"""What the mended layers of KerasHub promise, and what a file with them cannot do."""
+"""What copies of KerasHub's layers promise, and what a file with them cannot do."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from featurebank.backbone.keras_networks.hub import library
+from featurebank.backbone.keras_networks import keras_file
+from featurebank.backbone.keras_networks.hub import layers, library
 from featurebank.backbone.keras_networks.hub.parts import expansion_of
 from featurebank.backbone.keras_networks.keras_file import load_keras_file
 from featurebank.errors import ArchiveError
@@ -23,7 +24,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A .keras file with two layers of KerasHub, one of which it registers."""
     import keras
 
-    classes = library.layer_classes()
+    classes = layers.layer_classes()
     image = keras.Input((32, 32, 3), name="image")
     x = classes["keras_hub>HGNetV2ConvLayer"](3, 3, 3, 1, 1, "relu", False, data_format="channels_last", channel_axis=-1)(image)  # fmt: skip # noqa: E501
     x = classes["ViTPatchingAndEmbedding"]((32, 32), (16, 16), 8, name="embedding")(x)
@@ -80,7 +81,7 @@ def test_the_place_of_a_class_decides_nothing(saved: Path, tmp_path: Path) -> No
 
 
 def test_without_keras_hub_the_file_names_what_to_install(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(library, "is_installed", lambda: False)
+    monkeypatch.setattr(keras_file, "is_installed", lambda: False)
     with pytest.raises(ArchiveError, match=r"layers of KerasHub .*pip install 'featurebank\[keras-hub\]'"):
         load_keras_file(saved)
 
@@ -91,16 +92,42 @@ def test_a_file_that_would_take_up_memory_is_refused(saved: Path, tmp_path: Path
         load_keras_file(changed(saved, tmp_path / "huge.keras", config=config))
 
 
+def test_classes_of_keras_hub_stay_as_they_are() -> None:
+    """A program may train with KerasHub in the same process; copies alone are of other classes, with the same names."""
+    classes = library.own_classes() or (library.import_keras_hub() and library.own_classes())
+    before = {kind: dict(vars(kind)) for kind in classes.values()}
+    for kind in classes.values():
+        copied = layers.class_of_copies(kind)
+        assert issubclass(copied, kind)
+        assert copied is not kind
+        assert (copied.__name__, copied.__module__) == (kind.__name__, kind.__module__)
+        assert layers.class_of_copies(copied) is copied
+    assert {kind: dict(vars(kind)) for kind in classes.values()} == before
+    assert all(vars(kind).get("get_config").__module__ == kind.__module__
+               for kind in classes.values() if "get_config" in vars(kind))  # fmt: skip
+
+
+@pytest.mark.parametrize(("height", "width", "size", "shift"), [(8, 8, 4, 2), (7, 10, 4, 1), (14, 14, 7, 3)])
+def test_the_mask_of_shifted_windows(height: int, width: int, size: int, shift: int) -> None:
+    """Two places attend to each other if the shift did not carry one of them around an edge, or both."""
+    wraps = [np.digitize(np.arange(side), [side - size, side - shift]) for side in (height, width)]
+    places = [[(int(wraps[0][y]), int(wraps[1][x])) if y < height and x < width else (0, 0)
+               for y in range(top, top + size) for x in range(left, left + size)]
+              for top in range(0, height, size) for left in range(0, width, size)]  # fmt: skip
+    right = [[[0.0 if one == other else -100.0 for other in window] for one in window] for window in places]
+    np.testing.assert_array_equal(layers._window_mask(height, width, size, shift), right)
+
+
 def test_containers_are_those_that_are_taken_apart() -> None:
-    classes = library._own_classes()
-    without_weights = [name for name in library.CONTAINERS if expansion_of(object.__new__(classes[name])) is None]
+    classes = library.own_classes()
+    without_weights = [name for name in layers.CONTAINERS if expansion_of(object.__new__(classes[name])) is None]
     assert without_weights == []
 
 
 def test_trained_positions_are_saved_and_loaded(tmp_path: Path) -> None:
     import keras
 
-    kind = library.layer_classes()["DINOV2Embedding"]
+    kind = layers.layer_classes()["DINOV2Embedding"]
     image = keras.Input((32, 32, 3))
     layer = kind(8, 16, (32, 32), position_embedding_shape=(32, 32), name="embeddings")
     network = keras.Model(image, layer(image))

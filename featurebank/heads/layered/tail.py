@@ -54,7 +54,7 @@ class TailHead(LayeredHead):
         learning_rate: see `TrainingOptions`, as for all the others.
         pooling: see `LayeredHead`, as for the others there. Of a transformer, "own" is what the network itself makes of
             its tokens, such as its class token; "avg", "max" and "class_maps" take the patch tokens, "flatten" all
-            tokens. A grid replaces a missing value by "own" for a transformer.
+            tokens. A grid replaces a missing value by "own" for a transformer; in Python, "avg" is the default always.
     """
 
     backbone: str = ""

@@ -10,7 +10,7 @@ from featurebank.backbone.families.user_source import load_user_network
 from featurebank.backbone.keras_networks.network import KerasBackbone
 from featurebank.backbone.keras_networks.spec import KerasSpec
 from featurebank.backbone.libraries import LIBRARIES
-from featurebank.backbone.naming import OPENVINO_SUFFIXES, is_user_network, library_of
+from featurebank.backbone.naming import LIBRARY_WORDS, OPENVINO_SUFFIXES, is_user_network, library_of
 from featurebank.backbone.network import Backbone
 from featurebank.backbone.options import BackboneOptions
 from featurebank.backbone.preprocess import DECLARED, INSIDE
@@ -38,7 +38,11 @@ def load_network(name: str, options: BackboneOptions) -> Backbone:
     if is_user_network(name):
         return load_user_network(name, options)
     if name not in TABLE:
-        hint = "'featurebank backbones' lists them; a custom network is MODULE:FUNCTION or a model file"
+        sources = ", ".join(f"{word}:NAME" for word in LIBRARY_WORDS)
+        hint = (
+            "'featurebank backbones' lists them; networks of other libraries are "
+            f"{sources}, a custom one is MODULE:FUNCTION or a model file"
+        )
         raise unknown_name("backbone", name, TABLE, hint)
     own, other = TABLE[name], options.preprocessing
     spec = own if other is None else _prepared_otherwise(own, other)

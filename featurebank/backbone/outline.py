@@ -214,7 +214,8 @@ def _problem_of_rows(source: str, step: str, count: int, layout: TokenLayout | N
         rows = counted(count, "row")
         return f"'{source}' has {rows}, and which are patches is not known; use '{source}' itself, or 'tokens'"
     if step == "cls" and not layout.has_class_token:
-        return f"'{source}' has no class token; use ':avg', or 'pooled'"
+        what = "the network" if source in {CLS, TOKENS, MAP} else f"'{source}'"
+        return f"{what} has no class token; use ':avg', or 'pooled'"
     if step == "map" and layout.grid is None:
         return "the patches are no grid; use 'tokens'"
     return ""

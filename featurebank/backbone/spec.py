@@ -91,8 +91,9 @@ class BackboneSpec(ABC):
     @property
     def sizes(self) -> str:
         """Which image sizes the network takes, in a few words."""
-        fixed = self.minimum_size >= self.image_size
-        return "fixed image size" if fixed else f"any image size from {self.minimum_size} pixels"
+        if self.minimum_size >= self.image_size:
+            return "fixed image size"
+        return f"any image size from {self.minimum_size} pixels" if self.minimum_size > 1 else "any image size"
 
     @property
     def has_embedded_weights(self) -> bool:

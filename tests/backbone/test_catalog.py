@@ -53,6 +53,11 @@ def test_unknown_name_gives_the_nearest() -> None:
         load_backbone("resnet5")
 
 
+def test_the_unknown_name_of_a_network_of_a_library_gives_the_libraries() -> None:
+    with pytest.raises(UnknownNameError, match="other libraries are keras_hub:NAME, timm:NAME, torchvision:NAME, hf"):
+        load_backbone("vit_tiny_patch16_224")
+
+
 @pytest.mark.parametrize(
     "weights",
     ["random", "random:", "random:-1", "random:x", "random:1.5", f"random:{2**64}", "", "imagenette", "w.pth"],

@@ -67,7 +67,7 @@ def test_the_shape_of_a_row(outline: Outline, tap: str, shape: tuple[int, ...]) 
             "dense:avg",
             r"'dense' is an output of shape \(9,\), neither a map nor tokens; leave out ':avg'",
         ),
-        (SWIN, "cls", "has no class token; use ':avg', or 'pooled'"),
+        (SWIN, "cls", "tap 'cls': the network has no class token; use ':avg', or 'pooled'"),
         (VIT, "flat:cls", "has no class token"),
         (VIT, "odd:avg", "'odd' has 7 rows, and which are patches is not known"),
         (NO_GRID, "map", "the patches are no grid; use 'tokens'"),

@@ -256,8 +256,9 @@ def _prepared(
     if processor is not None and declared is None:
         rule = processor.normalization()
     flips = bool(processor and declared is None and processor.flips)
+    least, patch = _least(kind, values, size), _patch(kind, values)
     return TransformersNetwork(
-        repository.name, size, _least(kind, values, size), 0, 0, rule, kind, values, repository, resize, flips
+        repository.name, size, least, 0, 0, rule, kind, values, repository, resize, flips, patch=patch
     )
 
 
@@ -265,8 +266,13 @@ def _least(kind: Kind, values: Mapping[str, Any], size: int) -> int:
     """Returns the smallest image size: a patch, or what the last of five halvings needs."""
     if kind.is_fixed:
         return size
+    return _patch(kind, values) or _HALVINGS
+
+
+def _patch(kind: Kind, values: Mapping[str, Any]) -> int:
+    """Returns the side of the patches of a network of tokens; 0 if it has none."""
     patch = values.get("patch_size")
-    return patch if type(patch) is int and kind.prefix else _HALVINGS
+    return patch if type(patch) is int and kind.prefix else 0
 
 
 def _processor(content: Mapping[str, Any] | None, kind: Kind, origin: str, declared: str | None) -> Processor | None:

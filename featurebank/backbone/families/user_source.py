@@ -17,7 +17,7 @@ from featurebank.backbone.families.user import OWN, make_backbone
 from featurebank.backbone.families.user_modules.checks import weights_digest
 from featurebank.backbone.families.user_modules.network import is_module, make_module_backbone
 from featurebank.backbone.keras_networks.keras_file import load_keras_file
-from featurebank.backbone.naming import KERAS_SUFFIX, name_function
+from featurebank.backbone.naming import KERAS_SUFFIX, LIBRARY_WORDS, name_function
 from featurebank.backbone.network import Backbone
 from featurebank.backbone.options import BackboneOptions
 from featurebank.backbone.preprocess import DECLARED
@@ -172,7 +172,8 @@ def _check_module(module: str) -> None:
             spec = importlib.util.find_spec(name)
         if spec is None:
             known = [".".join([*parts[: count - 1], info.name]) for info in pkgutil.iter_modules(places)]
-            raise unknown_name("module", name, known, "the current directory is searched, too")
+            hint = f"the current directory is searched, too; libraries are {', '.join(LIBRARY_WORDS)}"
+            raise unknown_name("module", name, known, hint)
         places = spec.submodule_search_locations or []
 
 

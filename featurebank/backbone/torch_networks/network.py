@@ -17,8 +17,9 @@ from featurebank.backbone.torch_networks.random import fill_with_random
 from featurebank.backbone.torch_networks.recording import Recording, record
 from featurebank.backbone.torch_networks.shapes import arranged
 from featurebank.backbone.torch_networks.spec import TorchSpec
-from featurebank.backbone.torch_networks.structure import cut_layers, pooling_of
+from featurebank.backbone.torch_networks.structure import cut_layers, patch_of, pooling_of
 from featurebank.backbone.torch_networks.tap_module import make_tap_module
+from featurebank.backbone.weights.files import first_line
 from featurebank.backbone.weights.source import parse_source
 from featurebank.dataset.decoding.levels import parse_levels
 from featurebank.errors import ConfigError
@@ -43,14 +44,27 @@ def torch_backbone(spec: TorchSpec, options: BackboneOptions, image_size: int) -
     with step(f"reading the layers of {spec.name}"):
         recording = _recorded(spec, image_size)
     spec = replace(
-        spec, channels=recording.pooled_shape[-1], parameters=recording.parameters, pooled_by=pooling_of(recording)
-    )
+        spec, channels=recording.pooled_shape[-1], parameters=recording.parameters, pooled_by=pooling_of(recording),
+        patch=patch_of(recording),
+    )  # fmt: skip
     weights = spec.default_weights if options.weights in {None, IMAGENET} else options.weights
     source, rule = parse_source(weights, spec), rule_of(options.resize, spec.resize_rule)
     levels = parse_levels(options.levels)
     backbone = TorchBackbone(spec, str(weights), source, image_size, resize_rule=rule, levels=levels)
     backbone._recording = recording
     return backbone
+
+
+def _check_patches(spec: TorchSpec, patch: int, image_size: int) -> None:
+    """Refuses a size of which the network would leave out the right and lower edge, unless it was made for that."""
+    if patch and image_size % patch and image_size != spec.image_size:
+        below = image_size // patch * patch
+        sizes = f"{below} or {below + patch}" if below else str(patch)
+        message = (
+            f"image size {image_size} for {getattr(spec, 'known_as', spec.name)}: expected a multiple of its patches "
+            f"of {patch} pixels, as {sizes}"
+        )
+        raise ConfigError(message)
 
 
 def _recorded(spec: TorchSpec, image_size: int) -> Recording:
@@ -60,7 +74,12 @@ def _recorded(spec: TorchSpec, image_size: int) -> Recording:
             module = spec.build(image_size)
     except (NotImplementedError, RuntimeError):  # its constructor looks at the values of tensors
         module = spec.build(image_size).to("meta")
-    return record(module.eval(), torch.empty(2, 3, image_size, image_size, device="meta"), spec)
+    except AssertionError as error:
+        message = f"{spec.name} cannot be built for images of {image_size} x {image_size} pixels ({first_line(error)})"
+        raise ConfigError(message) from error
+    recording = record(module.eval(), torch.empty(2, 3, image_size, image_size, device="meta"), spec)
+    _check_patches(spec, patch_of(recording), image_size)
+    return recording
 
 
 class TorchBackbone(Backbone):

@@ -33,6 +33,8 @@ class Operation:
         work: its multiply-adds.
         depends: whether it depends on the image.
         arguments: its other arguments, as an axis.
+        kernel: the side of the kernel of a convolution that cuts an image into patches, neither overlapping nor padded;
+            0 for all other operations.
         followers: the operations that take its result.
     """
 
@@ -42,6 +44,7 @@ class Operation:
     work: int
     depends: bool
     arguments: tuple[Any, ...] = ()
+    kernel: int = 0
     followers: list[Operation] = field(default_factory=list)
 
 
@@ -189,7 +192,7 @@ class _Recorder:
         work = counter(*args, **kwargs, out_val=result) // 2 if counter else 0
         name = function._overloadpacket.__name__
         rest = tuple(leaf for leaf in leaves if not hasattr(leaf, "permute"))
-        operation = Operation(name, sources, parameters, work, bool(sources), rest)
+        operation = Operation(name, sources, parameters, work, bool(sources), rest, _patch_side(name, args))
         for source in sources:
             source.followers.append(operation)
         self.work += work
@@ -231,6 +234,16 @@ class _Recorder:
             kind, shape, done, maker = self._ends[name][-1]
             left = 1 - done / self.work if self.work else 0.0
             yield LayerCall(name, kind, shape, len(self._ends[name]), left, maker)
+
+
+def _patch_side(name: str, arguments: Any) -> int:
+    """Returns `Operation.kernel`."""
+    if name != "convolution":
+        return 0
+    _, weight, _, stride, padding, *_ = arguments
+    kernel = tuple(weight.shape[2:])
+    is_patches = tuple(stride) == kernel and len(set(kernel)) == 1 and not any(padding)
+    return int(kernel[0]) if is_patches else 0
 
 
 @cache

@@ -50,6 +50,8 @@ class TorchSpec(BackboneSpec):
     random_scheme: ClassVar[str] = "philox-roles-bell:v1"
     pooled_by: str = field(default="", kw_only=True)
     """See `pooling`; `torch_backbone` finds it out."""
+    patch: int = field(default=0, kw_only=True)
+    """The side of the patches that an image must fill, 0 if there are none; `torch_backbone` finds it out."""
 
     suffixes: ClassVar[tuple[str, ...]] = (SAFETENSORS_SUFFIX, *TORCH_SUFFIXES)
 
@@ -58,6 +60,12 @@ class TorchSpec(BackboneSpec):
         """How to list the names of its layers, for messages."""
         name = getattr(self, "known_as", self.name)
         return f"'featurebank backbones {name} --layers' lists them" if name else "its layers() lists them"
+
+    @property
+    def sizes(self) -> str:
+        """Which image sizes the network takes; see `BackboneSpec.sizes`."""
+        is_free = self.minimum_size < self.image_size
+        return f"image sizes: multiples of {self.patch} pixels" if self.patch and is_free else super().sizes
 
     @property
     def pooling(self) -> str:

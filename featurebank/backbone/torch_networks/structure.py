@@ -75,6 +75,15 @@ def pooling_of(recording: Recording) -> str:
     return taps.ATTENTION if any(step.name in _SOFTMAX for step in inner) else OWN_LAYERS
 
 
+def patch_of(recording: Recording) -> int:
+    """Returns the side of the patches into which a network of tokens cuts the image itself; 0 if it does not.
+
+    An edge of the image that fills no patch is left out. A network that pads the image first loses nothing.
+    """
+    followers = recording.image.followers if recording.layout is not None else []
+    return max((operation.kernel for operation in followers), default=0)
+
+
 @dataclass(frozen=True)
 class Roles:
     """What random weights depend on, by the names of parameters.

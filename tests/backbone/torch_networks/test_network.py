@@ -5,12 +5,17 @@ from __future__ import annotations
 import copy
 import pickle
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from tiny_torch import TinyMaps, TinyTokens, tiny_torch
 
+from featurebank.backbone.preprocess import TORCH
+from featurebank.backbone.torch_networks.network import TorchBackbone
+from featurebank.backbone.torch_networks.structure import patch_of
+from featurebank.backbone.weights.source import parse_source
 from featurebank.errors import ConfigError, UnknownNameError
 
 pytestmark = [pytest.mark.networks, pytest.mark.heavy]
@@ -138,6 +143,40 @@ def test_a_tap_that_does_not_fit_is_refused() -> None:
 def test_a_size_that_the_network_cannot_take_is_one_line() -> None:
     with pytest.raises(ConfigError, match="cannot run on images of 36 x 36 pixels"):
         tiny_torch(TinyUneven, image_size=36).outline()
+
+
+def test_a_size_that_fills_no_whole_patches_is_refused_with_the_nearest() -> None:
+    with pytest.raises(ConfigError, match=r"^image size 60 for .*: expected a multiple .* 8 pixels, as 56 or 64$"):
+        tiny_torch(TinyCut, image_size=60).outline()
+    own = TinyCut("tinycut", 60, 8, 0, 0, TORCH)  # some were made for a size of which they leave out an edge
+    network = TorchBackbone(own, "random:0", parse_source("random:0", own), 60)
+    assert network.outline().tap_shape("map") == (7, 7, 16)
+    assert tiny_torch(TinyMaps, image_size=60).outline().tap_shape("map") == (15, 15, 12)
+    assert patch_of(network.recording()) == 8
+    assert patch_of(tiny_torch(TinyMaps).recording()) == 0
+
+
+def test_image_sizes_in_words() -> None:
+    words = [replace(tiny_torch().spec, **each).sizes for each in ({"patch": 8}, {}, {"minimum_size": 1})]
+    assert words == ["image sizes: multiples of 8 pixels", "any image size from 8 pixels", "any image size"]
+    assert replace(tiny_torch().spec, patch=8, minimum_size=32).sizes == "fixed image size"
+
+
+def test_a_network_that_cannot_be_built_for_a_size_is_one_line() -> None:
+    with pytest.raises(ConfigError, match=r"cannot be built for images of 36 x 36 pixels \(expected four of eight"):
+        tiny_torch(TinyStrict, image_size=36).outline()
+
+
+class TinyCut(TinyTokens):
+    """Leaves out the pixels that fill no patch."""
+
+
+class TinyStrict(TinyTokens):
+    """Asserts the size that it takes, as torchvision's ViT does."""
+
+    def build(self, image_size: int) -> Any:
+        assert image_size == 32, "expected four of eight"
+        return super().build(image_size)
 
 
 class TinyUneven(TinyTokens):

@@ -47,7 +47,7 @@ def build_network(kind: Kind, values: Mapping[str, Any], origin: str) -> Any:
     network, config = _class(kind.network), _class(kind.config)
     try:
         with _silence():
-            return network(config(**values), **kind.options)
+            return _without_loss(network(config(**values), **kind.options))
     except Exception as error:  # a configuration may fail anywhere in transformers
         message = f"{origin}: transformers cannot build it from its config.json ({_reason(error)}): check the file"
         raise ConfigError(message) from error
@@ -87,7 +87,15 @@ def load_network(kind: Kind, values: Mapping[str, Any], tensors: Mapping[str, An
     if problem := _problem(report, module.state_dict()):
         message = f"{origin}: {problem}; use the weights of this network"
         raise WeightsError(message)
-    return module
+    return _without_loss(module)
+
+
+def _without_loss(network: Any) -> Any:
+    """Takes the property of the loss from a network, which warns whoever looks at all attributes, as tracers do."""
+    for module in network.modules():
+        if hasattr(type(module), "loss_function"):
+            module.loss_function = None
+    return network
 
 
 def _problem(report: Mapping[str, Any], state: Mapping[str, Any]) -> str:

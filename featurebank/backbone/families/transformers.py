@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from featurebank.backbone.families.hugging_face.config import identity_of, network_values, side_of
 from featurebank.backbone.families.hugging_face.hub import cached_repositories
-from featurebank.backbone.families.hugging_face.kinds import CLASS, CLASS_AND_MEAN, MEAN, Kind, kind_of
+from featurebank.backbone.families.hugging_face.kinds import CLASS, CLASS_AND_MEAN, MEAN, Kind, kind_of, patch_side
 from featurebank.backbone.families.hugging_face.library import (
     build_network,
     interpolates_positions,
@@ -256,7 +256,7 @@ def _prepared(
     if processor is not None and declared is None:
         rule = processor.normalization()
     flips = bool(processor and declared is None and processor.flips)
-    least, patch = _least(kind, values, size), _patch(kind, values)
+    least, patch = _least(kind, values, size), patch_side(kind, values)
     return TransformersNetwork(
         repository.name, size, least, 0, 0, rule, kind, values, repository, resize, flips, patch=patch
     )
@@ -266,13 +266,7 @@ def _least(kind: Kind, values: Mapping[str, Any], size: int) -> int:
     """Returns the smallest image size: a patch, or what the last of five halvings needs."""
     if kind.is_fixed:
         return size
-    return _patch(kind, values) or _HALVINGS
-
-
-def _patch(kind: Kind, values: Mapping[str, Any]) -> int:
-    """Returns the side of the patches of a network of tokens; 0 if it has none."""
-    patch = values.get("patch_size")
-    return patch if type(patch) is int and kind.prefix else 0
+    return patch_side(kind, values) or _HALVINGS
 
 
 def _processor(content: Mapping[str, Any] | None, kind: Kind, origin: str, declared: str | None) -> Processor | None:

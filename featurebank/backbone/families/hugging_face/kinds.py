@@ -211,3 +211,9 @@ def _refuse(word: str, architecture: str, task: str, origin: str) -> NoReturn:
         what = f"it {_INSTEAD[word]}" if word in _INSTEAD else f"it is {name}, which cannot be a backbone"
     message = f"{origin}: {what}; known are the vision networks of transformers of type {', '.join(sorted(KINDS))}"
     raise ConfigError(message)
+
+
+def patch_side(kind: Kind, values: Mapping[str, Any]) -> int:
+    """Returns the side of the patches of a network of tokens; 0 if it has none."""
+    patch = values.get("patch_size")
+    return patch if type(patch) is int and kind.prefix else 0

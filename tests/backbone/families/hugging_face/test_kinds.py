@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from featurebank.backbone.families.hugging_face.kinds import KINDS, kind_of
+from featurebank.backbone.families.hugging_face.kinds import KINDS, kind_of, patch_side
 from featurebank.backbone.families.hugging_face.processors import PROCESSORS
 from featurebank.errors import ConfigError
 
@@ -45,3 +45,10 @@ def test_a_repository_with_a_classifier_may_pool_otherwise() -> None:
 
 def test_each_kind_has_an_image_processor() -> None:
     assert {kind.processor for kind in KINDS.values()} <= set(PROCESSORS)
+
+
+@pytest.mark.parametrize(
+    ("word", "patch", "side"), [("vit", 16, 16), ("vit", None, 0), ("vit", "16", 0), ("swin", 4, 0)]
+)
+def test_only_networks_of_tokens_have_patches_that_must_be_whole(word: str, patch: Any, side: int) -> None:
+    assert patch_side(KINDS[word], {"patch_size": patch}) == side

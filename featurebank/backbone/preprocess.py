@@ -43,6 +43,9 @@ _TORCH_MEAN = (0.485, 0.456, 0.406)
 _TORCH_DEVIATION = (0.229, 0.224, 0.225)
 
 
+_CHANNELS = 3
+_LEAST_DEVIATION, _MOST = 1e-6, 1e6
+"""Bounds of a normalisation; pixels are from 0 to 1."""
 _NUMBER = r"-?\d+(?:\.\d+)?(?:e-?\d+)?"
 _NORMALIZING = re.compile(rf"normalize:({_NUMBER}(?:,{_NUMBER}){{2}}):({_NUMBER}(?:,{_NUMBER}){{2}}):v1")
 
@@ -75,9 +78,7 @@ def normalizing(mean: Sequence[float], deviation: Sequence[float]) -> str:
     """
     means, deviations = (",".join(f"{float(value):.10g}" for value in values) for values in (mean, deviation))
     rule = f"normalize:{means}:{deviations}:v1"
-    if not _NORMALIZING.fullmatch(rule) or min(deviation) <= 0:
-        message = f"mean {list(mean)} and deviation {list(deviation)}: expected three numbers each, the latter positive"
-        raise ConfigError(message)
+    _normalized(mean, deviation)
     return rule
 
 
@@ -130,6 +131,21 @@ def prepare(images: Any, rule: str) -> Any:
 
 
 def _normalized(mean: Sequence[float], deviation: Sequence[float]) -> Arithmetic:
+    """Returns the arithmetic of a normalisation, whose numbers may come from anybody's file.
+
+    Raises:
+        ConfigError: they make no numbers that a network can take.
+    """
+    if not (
+        len(mean) == len(deviation) == _CHANNELS
+        and all(_LEAST_DEVIATION <= one <= _MOST for one in deviation)
+        and all(abs(one) <= _MOST for one in mean)
+    ):
+        message = (
+            f"mean {list(mean)} and deviation {list(deviation)}: expected three numbers each, the latter positive and "
+            f"at least {_LEAST_DEVIATION:g}"
+        )
+        raise ConfigError(message)
     scale = _three(1 / (255 * one) for one in deviation)
     offset = _three(-one / other for one, other in zip(mean, deviation, strict=True))
     return Arithmetic(is_bgr=False, scale=scale, offset=offset)

@@ -39,3 +39,10 @@ def test_an_unknown_rule_is_one_line(rule: str) -> None:
 def test_numbers_that_are_no_normalisation(mean: tuple[float, ...], deviation: tuple[float, ...]) -> None:
     with pytest.raises(ConfigError, match="expected three numbers each"):
         normalizing(mean, deviation)
+
+
+@pytest.mark.parametrize("deviation", ["0,0,0", "1,1,1e-300", "1,-1,1", "9" * 400 + ",1,1"])
+def test_a_recorded_rule_that_makes_no_numbers_is_one_line(deviation: str) -> None:
+    """The rules of banks and model files come from anybody."""
+    with pytest.raises(ConfigError, match="expected three numbers each"):
+        arithmetic(f"normalize:0.5,0.5,0.5:{deviation}:v1")

@@ -119,11 +119,6 @@ def check_config(data: bytes) -> dict[str, type]:
     """
     from keras.saving import get_custom_objects
 
-    registered = {
-        name
-        for name, custom in get_custom_objects().items()
-        if not is_of_named_package(getattr(custom, "__module__", None) or "")
-    }
     try:
         config = json.loads(data)
         config.pop("compile_config", None)  # it belongs to training and is not read
@@ -132,6 +127,12 @@ def check_config(data: bytes) -> dict[str, type]:
         message = f"its {_CONFIG} is damaged ({type(error).__name__})"
         raise ArchiveError(message) from error
     classes = _layers_of_keras_hub(values)
+    # Afterwards: the import of KerasHub registers its tokenizers, which read files, and its functions.
+    registered = {
+        name
+        for name, custom in get_custom_objects().items()
+        if not is_of_named_package(getattr(custom, "__module__", None) or "")
+    }
     for value in values:
         if isinstance(value, dict):
             _check_object(value, classes)

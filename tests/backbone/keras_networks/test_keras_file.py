@@ -235,6 +235,25 @@ def test_a_config_that_is_none(config: bytes) -> None:
         check_config(config)
 
 
+def test_what_the_import_of_keras_hub_registers_is_refused_in_the_first_file_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The first file of a process with a layer of KerasHub imports it, and with it tokenizers, which read files."""
+    place = "featurebank.backbone.keras_networks.keras_file.keras_hub"
+
+    def import_classes() -> dict[str, type]:
+        monkeypatch.setitem(keras.saving.get_custom_objects(), "keras_hub>Tokenizer", dict)
+        return {"Dropping": type("Dropping", (keras.layers.Layer,), {})}
+
+    monkeypatch.setattr(f"{place}.is_installed", lambda: True)
+    monkeypatch.setattr(f"{place}.layer_classes", import_classes)
+    known = {"class_name": "Dropping", "module": "keras_hub.src", "registered_name": "Dropping"}
+    assert list(check_config(json.dumps({"layers": [known]}).encode())) == ["Dropping"]
+    keras.saving.get_custom_objects().pop("keras_hub>Tokenizer")
+    with pytest.raises(ArchiveError, match="it names 'keras_hub>Tokenizer'"):
+        check_config(json.dumps({"layers": [known, {"activation": "keras_hub>Tokenizer"}]}).encode())
+
+
 def test_other_members_are_refused(write: Callable[..., Path]) -> None:
     with pytest.raises(ArchiveError, match="'assets/x' is not expected"):
         load_keras_file(write(**{"assets/x": b""}))

@@ -7,6 +7,8 @@ from anybody, cannot add a function to those that the user of this process has n
 
 from __future__ import annotations
 
+import re
+
 from featurebank.errors import ConfigError
 
 KERAS_SUFFIX = ".keras"
@@ -21,6 +23,16 @@ _named: set[str] = set()
 def is_model_file(name: str) -> bool:
     """Returns whether a name is the path of a model file that can be a backbone."""
     return name.endswith((KERAS_SUFFIX, *OPENVINO_SUFFIXES))
+
+
+def as_part_of_path(name: str) -> str:
+    """Returns a name as a network and its banks can have it: other characters than A-Z, 0-9, ".", "_", "-" become "_".
+
+    Example:
+        >>> as_part_of_path("my nets/small")
+        'my_nets_small'
+    """
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", name)
 
 
 def library_of(name: str) -> str | None:

@@ -13,6 +13,8 @@ from featurebank.backbone.weights.files import KERAS_SUFFIXES, file_digest
 
 IMAGENET = "imagenet"
 """The users' word for the weights that a network was published with."""
+OWN = "own"
+"""The users' word for the weights that a network of their own comes with."""
 
 _VERSION = "v1"
 """Part of every recipe; raise it whenever a network is built differently."""

@@ -15,6 +15,7 @@ X:map       the patch tokens of X, laid out as (h, w, d)
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from featurebank.errors import ConfigError
@@ -47,6 +48,13 @@ class Tap(NamedTuple):
     def is_vector(self) -> bool:
         """Whether the rows are vectors, whatever the network is."""
         return self.source in {POOLED, CLS} or self.step in {"avg", "max", "cls"}
+
+
+def check_taps(taps: Sequence[str]) -> None:
+    """Raises ConfigError if taps are not a list of one or more."""
+    if isinstance(taps, str) or not taps:
+        message = f"taps are {taps!r}: expected a list of one or more, as ['pooled']"
+        raise ConfigError(message)
 
 
 def parse_tap(tap: str) -> Tap:

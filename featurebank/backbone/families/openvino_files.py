@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from featurebank.backbone.naming import as_part_of_path
 from featurebank.backbone.openvino_networks.features import GraphFeatures
 from featurebank.backbone.openvino_networks.graph import NodeGraph
 from featurebank.backbone.openvino_networks.input_form import InputForm, input_form
 from featurebank.backbone.openvino_networks.model_file import check_model_file
 from featurebank.backbone.openvino_networks.network import Examined, OpenVINOBackbone, examine
-from featurebank.backbone.openvino_networks.spec import OWN, FileNetwork
+from featurebank.backbone.openvino_networks.spec import FileNetwork
 from featurebank.backbone.options import BackboneOptions
 from featurebank.backbone.preprocess import DECLARED
 from featurebank.backbone.resize import rule_of
+from featurebank.backbone.spec import OWN
 from featurebank.backbone.weights.source import Source
 from featurebank.dataset.decoding.levels import parse_levels
 from featurebank.errors import ConfigError, UnknownNameError, unknown_name
@@ -69,7 +70,7 @@ def load_model_file(name: str, options: BackboneOptions) -> OpenVINOBackbone:
             if form.batch is not None:
                 _check_batch(form, size, examined, name)
     channels, pooling = _channels(examined)
-    called = re.sub(r"[^A-Za-z0-9_.-]+", "_", path.stem)
+    called = as_part_of_path(path.stem)
     spec = FileNetwork(
         called, size, size, channels, _parameters(examined.model), rule, name, file, pooling, _resize_rule(about),
         _description(called, examined.graph, examined.features),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
@@ -16,10 +15,12 @@ from featurebank.backbone.keras_networks.network import KerasBackbone
 from featurebank.backbone.keras_networks.spec import KerasSpec
 from featurebank.backbone.keras_networks.tokens import NetworkTokens, tokens_of
 from featurebank.backbone.keras_networks.unfold import unfold
+from featurebank.backbone.naming import as_part_of_path
 from featurebank.backbone.network import Backbone
 from featurebank.backbone.outline import TokenLayout
 from featurebank.backbone.preprocess import DECLARED
 from featurebank.backbone.resize import rule_of
+from featurebank.backbone.spec import OWN
 from featurebank.backbone.structure.features import last_features
 from featurebank.backbone.weights.files import first_line
 from featurebank.backbone.weights.source import parse_source
@@ -27,9 +28,6 @@ from featurebank.dataset.decoding.levels import parse_levels
 from featurebank.errors import ConfigError, unknown_name
 from featurebank.system import digest
 from featurebank.system.runtime import import_tensorflow
-
-OWN = "own"
-"""The word for the weights that a model comes with."""
 
 _ADVICE = (
     "to have the features of an earlier layer, such as these, save keras.Model(model.input, "
@@ -199,7 +197,7 @@ def make_backbone(
     trunk = _trunk(flat, cut.name, tokens)
     architecture = _architecture(trunk, function_codes(trunk, origin))
     spec = UserNetwork(
-        re.sub(r"[^A-Za-z0-9_.-]+", "_", Path(origin).stem if origin.endswith(".keras") else origin.replace(":", ".")),
+        as_part_of_path(Path(origin).stem if origin.endswith(".keras") else origin.replace(":", ".")),
         size, size, trunk.output.shape[-1], trunk.count_params(), DECLARED[preprocessing], origin, known_as, cut.name,
         cut.remaining_work, architecture, digest.of_recipe([digest.of_array(w) for w in trunk.get_weights()]),
         flat, tokens, is_sized or model.inputs[0].shape[1] is None,

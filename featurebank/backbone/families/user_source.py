@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from featurebank.backbone.families.user import OWN, make_backbone
+from featurebank.backbone.families.user import make_backbone
 from featurebank.backbone.families.user_modules.checks import weights_digest
 from featurebank.backbone.families.user_modules.network import is_module, make_module_backbone
 from featurebank.backbone.keras_networks.keras_file import load_keras_file
@@ -21,6 +21,7 @@ from featurebank.backbone.naming import KERAS_SUFFIX, LIBRARY_WORDS, name_functi
 from featurebank.backbone.network import Backbone
 from featurebank.backbone.options import BackboneOptions
 from featurebank.backbone.preprocess import DECLARED
+from featurebank.backbone.spec import OWN
 from featurebank.backbone.weights.files import first_line, quiet_stdout
 from featurebank.errors import ConfigError, WeightsError, unknown_name
 from featurebank.system import digest

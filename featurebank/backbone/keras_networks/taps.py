@@ -7,8 +7,7 @@ from typing import Any
 
 from featurebank.backbone.keras_networks.graph import output_of
 from featurebank.backbone.outline import Outline, ResolvedTap
-from featurebank.backbone.taps import MAP, POOLED, TOKENS
-from featurebank.errors import ConfigError
+from featurebank.backbone.taps import MAP, POOLED, TOKENS, check_taps
 
 
 def tap_tensors(
@@ -32,9 +31,7 @@ def tap_tensors(
         ConfigError: there is no tap, a tap is malformed, or the network does not have it.
         UnknownNameError: no layer has this name.
     """
-    if isinstance(taps, str) or not taps:
-        message = f"taps are {taps!r}: expected a list of one or more, as ['pooled']"
-        raise ConfigError(message)
+    check_taps(taps)
     tensors: dict[tuple[str, str | None], Any] = {}
     by_tap = {}
     for tap in taps:

@@ -17,7 +17,7 @@ from featurebank.backbone.openvino_networks.input_form import InputForm, put_in_
 from featurebank.backbone.openvino_networks.paths import NodePaths
 from featurebank.backbone.openvino_networks.spec import FileNetwork
 from featurebank.backbone.outline import CutPoint, Outline, ResolvedTap
-from featurebank.backbone.taps import CLASS_TOKEN, CLS, MAP, POOLED, parse_tap
+from featurebank.backbone.taps import CLASS_TOKEN, CLS, MAP, POOLED, check_taps, parse_tap
 from featurebank.backbone.taps import TOKENS as ALL_TOKENS
 from featurebank.errors import ConfigError
 from featurebank.system.imports.openvino import import_openvino, preserve_signal_stack
@@ -81,9 +81,7 @@ class OpenVINOBackbone(Backbone):
             ConfigError: there is no tap, a tap is malformed, or the network does not have it.
             UnknownNameError: no node has this name.
         """
-        if isinstance(taps, str) or not taps:
-            message = f"taps are {taps!r}: expected a list of one or more, as ['pooled']"
-            raise ConfigError(message)
+        check_taps(taps)
         openvino, outline, results = import_openvino(), self.outline(), []
         for place, tap in enumerate(taps):
             self.check_tap(tap)

@@ -6,11 +6,8 @@ from dataclasses import dataclass, field
 from typing import ClassVar, NoReturn
 
 from featurebank.backbone.openvino_networks.model_file import ModelFile
-from featurebank.backbone.spec import BackboneSpec
+from featurebank.backbone.spec import OWN, BackboneSpec
 from featurebank.errors import ConfigError
-
-OWN = "own"
-"""The word for the weights that a model comes with."""
 
 
 @dataclass(frozen=True)

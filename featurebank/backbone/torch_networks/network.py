@@ -12,7 +12,7 @@ from featurebank.backbone.options import BackboneOptions
 from featurebank.backbone.outline import CutPoint, Outline
 from featurebank.backbone.resize import rule_of
 from featurebank.backbone.spec import IMAGENET
-from featurebank.backbone.taps import MAP, POOLED, TOKENS
+from featurebank.backbone.taps import MAP, POOLED, TOKENS, check_taps
 from featurebank.backbone.torch_networks.random import fill_with_random
 from featurebank.backbone.torch_networks.recording import Recording, record
 from featurebank.backbone.torch_networks.shapes import arranged
@@ -22,7 +22,6 @@ from featurebank.backbone.torch_networks.tap_module import make_tap_module
 from featurebank.backbone.weights.files import first_line
 from featurebank.backbone.weights.source import parse_source
 from featurebank.dataset.decoding.levels import parse_levels
-from featurebank.errors import ConfigError
 from featurebank.system.imports.torch import import_torch
 from featurebank.system.progress import step
 
@@ -134,9 +133,7 @@ class TorchBackbone(Backbone):
             UnknownNameError: no layer has this name.
             WeightsError: the weights are missing, unreadable or of another network.
         """
-        if isinstance(taps, str) or not taps:
-            message = f"taps are {taps!r}: expected a list of one or more, as ['pooled']"
-            raise ConfigError(message)
+        check_taps(taps)
         resolved = [self.outline().resolve(tap, self.spec.layers_hint) for tap in taps]
         return make_tap_module(self.spec, self.module(), resolved, self._channels_last)
 

@@ -20,6 +20,7 @@ from featurebank.backbone.families.hugging_face.hub import (
     downloaded_file,
     one_line_errors,
 )
+from featurebank.backbone.naming import as_part_of_path
 from featurebank.errors import ConfigError, WeightsError
 from featurebank.system.files import open_regular
 from featurebank.words import counted, one_line
@@ -186,7 +187,7 @@ def open_repository(text: str) -> Repository:
 
 
 def _plain(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_.-]+", "_", name).strip(".") or "model"
+    return as_part_of_path(name).strip(".") or "model"
 
 
 def _json_object(path: Path, what: str) -> dict[str, Any]:

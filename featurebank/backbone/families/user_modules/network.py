@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
@@ -16,20 +15,18 @@ from featurebank.backbone.families.user_modules.features import (
     find_timm_places,
 )
 from featurebank.backbone.families.user_modules.identity import architecture_of
+from featurebank.backbone.naming import as_part_of_path
 from featurebank.backbone.options import BackboneOptions
 from featurebank.backbone.outline import TokenLayout
 from featurebank.backbone.preprocess import DECLARED
 from featurebank.backbone.resize import rule_of
-from featurebank.backbone.spec import IMAGENET
+from featurebank.backbone.spec import IMAGENET, OWN
 from featurebank.backbone.torch_networks.network import TorchBackbone
 from featurebank.backbone.torch_networks.spec import TorchFeatures, TorchSpec
 from featurebank.backbone.weights.source import parse_source
 from featurebank.dataset.decoding.levels import parse_levels
 from featurebank.errors import ConfigError, unknown_name
 from featurebank.system.imports.torch import import_torch
-
-OWN = "own"
-"""The word for the weights that a module comes with."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +143,7 @@ def make_module_backbone(
         message = f"{origin} takes images of any size: choose one, as --image-size 224, or build.image_size = 224"
         raise ConfigError(message)
     frozen = checked_copy(module, origin, side)
-    name = re.sub(r"[^A-Za-z0-9_.-]+", "_", origin.replace(":", "."))
+    name = as_part_of_path(origin.replace(":", "."))
     count = sum(parameter.numel() for parameter in frozen.parameters())
     spec = UserModule(
         name, side, 1, 0, count, DECLARED[preprocessing], origin, architecture_of(frozen, origin),

@@ -26,6 +26,7 @@ pytestmark = [
 
 QUICK = ("vit", "dinov2 with registers", "mobilenet")
 SIZE = 64
+GRAPHS = [pytest.param(one, marks=pytest.mark.slow) if one not in QUICK[:2] else one for one in SMALL]
 ALL = [family if family in QUICK else pytest.param(family, marks=pytest.mark.slow) for family in SMALL]
 PHOTOS = 32
 
@@ -107,7 +108,7 @@ def test_features_equal_those_of_keras_hub(family: str, tmp_path: Path) -> None:
         close(found["tokens"], right)
 
 
-@pytest.mark.parametrize("family", ALL)
+@pytest.mark.parametrize("family", GRAPHS)
 def test_graph_is_flat_and_can_be_cut_copied_and_saved(family: str, tmp_path: Path) -> None:
     import keras
 
@@ -145,7 +146,7 @@ def test_blocks_are_cut_points(family: str) -> None:
     assert left[0] == pytest.approx(2 * left[1], rel=0.02)  # each of three blocks has the same work
 
 
-@pytest.mark.parametrize("engine", ["openvino", "tensorflow"])
+@pytest.mark.parametrize("engine", ["openvino", pytest.param("tensorflow", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "family", ["vit", *(pytest.param(one, marks=pytest.mark.slow) for one in SMALL if one != "vit")]
 )

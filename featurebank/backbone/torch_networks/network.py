@@ -22,6 +22,7 @@ from featurebank.backbone.torch_networks.tap_module import make_tap_module
 from featurebank.backbone.weights.files import first_line
 from featurebank.backbone.weights.source import parse_source
 from featurebank.dataset.decoding.levels import parse_levels
+from featurebank.errors import ConfigError
 from featurebank.system.imports.torch import import_torch
 from featurebank.system.progress import step
 

@@ -17,7 +17,7 @@ from featurebank.system.imports.openvino import compile_model, import_openvino
 from featurebank.system.imports.torch import import_torch
 from tests.support.onnx_networks import run
 
-pytestmark = [pytest.mark.heavy, pytest.mark.filterwarnings("ignore:CUDA initialization")]
+pytestmark = pytest.mark.heavy
 
 RELATIVE = 1e-4
 

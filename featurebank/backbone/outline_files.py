@@ -76,7 +76,7 @@ def _plain(outline: Outline) -> dict[str, Any]:
 
 def _load(path: Path, about: dict[str, Any]) -> Outline | None:
     """Reads an outline; returns None if the file is missing or not valid."""
-    with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
+    with contextlib.suppress(OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         value = read_sealed(path)
         cuts = tuple(CutPoint(**{**cut, "shape": tuple(cut["shape"])}) for cut in value["cuts"])
         tokens = value["tokens"] and TokenLayout(**{**value["tokens"], "grid": _pair(value["tokens"]["grid"])})

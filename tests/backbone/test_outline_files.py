@@ -15,6 +15,7 @@ from featurebank.backbone.keras_networks.network import KerasBackbone
 from featurebank.backbone.outline import Outline, TokenLayout
 from featurebank.backbone.outline_files import DIRECTORY, check_taps, outline_of
 from featurebank.errors import ConfigError, UnknownNameError
+from featurebank.system.sealed_json import read_sealed, write_sealed
 
 
 @pytest.fixture
@@ -96,4 +97,17 @@ def test_tokens_are_kept(
     monkeypatch.setattr(KerasBackbone, "outline", lambda self: outline)
     assert outline_of(lite, tmp_path) == outline
     monkeypatch.setattr(KerasBackbone, "outline", None)
+    assert outline_of(lite, tmp_path) == outline
+
+
+@pytest.mark.parametrize("strange", [{"shapes": []}, {"cuts": [3]}, {"cuts": {}}, {"tokens": [1]}, {"tokens": "x"}])
+def test_a_sealed_memory_of_another_form_is_made_again(
+    lite: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strange: dict[str, Any]
+) -> None:
+    """Whoever writes such a file also writes its checksum."""
+    outline = Outline((), {"pooled": (4,)})
+    monkeypatch.setattr(KerasBackbone, "outline", lambda self: outline)
+    outline_of(lite, tmp_path)
+    (path,) = (tmp_path / DIRECTORY).iterdir()
+    write_sealed(path, {**read_sealed(path), **strange})
     assert outline_of(lite, tmp_path) == outline

@@ -239,7 +239,7 @@ def test_what_the_import_of_keras_hub_registers_is_refused_in_the_first_file_too
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The first file of a process with a layer of KerasHub imports it, and with it tokenizers, which read files."""
-    place = "featurebank.backbone.keras_networks.keras_file.keras_hub"
+    place = "featurebank.backbone.keras_networks.keras_file"
 
     def import_classes() -> dict[str, type]:
         monkeypatch.setitem(keras.saving.get_custom_objects(), "keras_hub>Tokenizer", dict)

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from featurebank.backbone.naming import LIBRARY_WORDS
 from featurebank.cli.context import as_json
 from featurebank.cli.options import image_size_option, preprocessing_option
 from featurebank.cli.terminal import print_json
@@ -39,16 +38,15 @@ def datasets(*, as_json: bool) -> None:
 @preprocessing_option
 @click.option("--layers", is_flag=True, help="List every layer of NAME; each can be a --tap.")
 @click.option(
-    "--source",
-    type=click.Choice(LIBRARY_WORDS),
+    "--source", metavar="keras_hub|timm|torchvision|hf",
     help="List the networks of a library whose names match NAME, as 'vit_small*'.",
-)
+)  # fmt: skip
 @as_json
 def backbones(
     network: str | None, image_size: int | None, preprocessing: str | None, source: str | None, *, layers: bool,
     as_json: bool,
 ) -> None:  # fmt: skip
-    """List the built-in backbones, the possible cuts of one, or the networks of a library.
+    """List backbones, the cuts of one, or a library's networks.
 
     With NAME, print the layers where a tail can start, the bytes per image of each, and the share of the work after it.
     With --source, NAME is a pattern with *; nothing is built or downloaded.

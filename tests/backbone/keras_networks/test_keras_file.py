@@ -107,7 +107,7 @@ ATTACKS: dict[str, dict[str, Any]] = {
     "a file of words": {"class_name": "StringLookup", "config": {"name": "conv", "vocabulary": "/etc/passwd"}},
     "a registered class": {"module": None, "class_name": "Evil", "config": {}, "registered_name": "somebody>Evil"},
     "Keras's name over a registered class": {"registered_name": "somebody>Evil"},
-    "another library": {"module": "keras_hub.layers", "class_name": "Evil"},
+    "another library": {"module": "another_library.layers", "class_name": "Evil"},
     "a module inside Keras that is none of layers": {"module": "keras.src.utils.file_utils", "class_name": "get_file"},
 }
 

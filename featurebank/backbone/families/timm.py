@@ -163,7 +163,8 @@ class TimmSpec(TorchSpec):
 
     def is_classifier(self, tensor: str) -> bool:
         """Returns whether a tensor is of the classifier."""
-        return tensor.startswith(tuple(f"{name}." for name in self.classifier))
+        # The classifier of LeViT, `head.linear`, has a normalisation of its own beside it, `head.bn`.
+        return tensor.startswith(tuple(f"{name.removesuffix('.linear')}." for name in self.classifier))
 
     def _create(self, image_size: int, **options: Any) -> Any:
         name = f"{self.architecture}.{self.tag}" if self.tag else self.architecture

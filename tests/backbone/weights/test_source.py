@@ -157,6 +157,7 @@ def test_missing_imagenet_weights_say_in_one_line_what_to_do(
     for name in ("http_proxy", "https_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     monkeypatch.setenv("no_proxy", "")
+    monkeypatch.setattr("urllib.request._opener", None)  # it remembers the proxies, for all tests that come after
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     monkeypatch.setattr(config, "_KERAS_DIR", str(tmp_path))  # Keras reads the variable when it is imported
     capfd.readouterr()  # TensorFlow has greeted

@@ -14,11 +14,8 @@ from featurebank.backbone.naming import LIBRARY_WORDS, OPENVINO_SUFFIXES, is_use
 from featurebank.backbone.network import Backbone
 from featurebank.backbone.options import BackboneOptions
 from featurebank.backbone.preprocess import DECLARED, INSIDE
-from featurebank.backbone.resize import rule_of
 from featurebank.backbone.spec import BackboneSpec
 from featurebank.backbone.table import TABLE
-from featurebank.backbone.weights.source import parse_source
-from featurebank.dataset.decoding.levels import parse_levels
 from featurebank.errors import ConfigError, unknown_name
 
 
@@ -46,22 +43,8 @@ def load_network(name: str, options: BackboneOptions) -> Backbone:
         raise unknown_name("backbone", name, TABLE, hint)
     own, other = TABLE[name], options.preprocessing
     spec = own if other is None else _prepared_otherwise(own, other)
-    size = spec.image_size if options.image_size is None else options.image_size
-    if size < spec.minimum_size:
-        message = (
-            f"image size {size} for {name}: expected at least {spec.minimum_size} pixels; "
-            f"leave it out for {spec.image_size}"
-        )
-        raise ConfigError(message)
-    source = parse_source(options.weights, spec)
-    return KerasBackbone(
-        spec,
-        str(options.weights or spec.default_weights),
-        source,
-        size,
-        resize_rule=rule_of(options.resize, spec.resize_rule),
-        levels=parse_levels(options.levels),
-    )
+    size = options.checked_size(spec.image_size, spec.minimum_size, name)
+    return KerasBackbone.of_options(spec, options, size, weights=options.weights)
 
 
 def _prepared_otherwise(spec: KerasSpec, preprocessing: str) -> KerasSpec:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar, NoReturn, Self
 
 import numpy as np
 
+from featurebank.backbone.options import BackboneOptions
 from featurebank.backbone.outline import LayerFacts, Outline
-from featurebank.backbone.resize import AUTO, resize_image
+from featurebank.backbone.resize import AUTO, resize_image, rule_of
 from featurebank.backbone.spec import BackboneSpec
 from featurebank.backbone.taps import Tap, parse_tap, plain
-from featurebank.backbone.weights.source import Source, digest_of
-from featurebank.dataset.decoding.levels import Levels
+from featurebank.backbone.weights.source import Source, digest_of, parse_source
+from featurebank.dataset.decoding.levels import Levels, parse_levels
 from featurebank.errors import ConfigError
 from featurebank.system import digest
 
@@ -63,6 +64,28 @@ class Backbone(ABC):
         self.levels = levels
         self._source = source
         self._network: Any = None
+
+    @classmethod
+    def of_options(
+        cls, spec: BackboneSpec, options: BackboneOptions, image_size: int, *, weights: str | None,
+        own_rule: str | None = None,
+    ) -> Self:  # fmt: skip
+        """Makes a backbone from the user's options.
+
+        Args:
+            spec: the specification of the network.
+            options: its `resize` and `levels` are used.
+            image_size: the side of the square input in pixels.
+            weights: see `parse_source`; None means the network's own.
+            own_rule: how images become square unless the options decide; by default, as the specification says.
+
+        Raises:
+            UnknownNameError, ConfigError: an option does not fit the network.
+            WeightsError: the weights file does not exist.
+        """
+        source, rule = parse_source(weights, spec), rule_of(options.resize, own_rule or spec.resize_rule)
+        shown, levels = str(weights or spec.default_weights), parse_levels(options.levels)
+        return cls(spec, shown, source, image_size, resize_rule=rule, levels=levels)
 
     def __repr__(self) -> str:
         return f"<Backbone {self.name}, weights {self.weights}, {self.image_size} px>"

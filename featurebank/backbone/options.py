@@ -25,6 +25,36 @@ class BackboneOptions(StageOptions):
     levels: str | None = None
     """What becomes black and white in grey images of more than eight bits, as "0,4095", "auto" or "auto:1,99"."""
 
+    def refuse_preprocessing(self, origin: str) -> None:
+        """Refuses a preprocessing for a network that has its own.
+
+        Args:
+            origin: the network's name in messages.
+
+        Raises:
+            ConfigError: there is one.
+        """
+        if self.preprocessing is not None:
+            message = f"{origin} has its own preprocessing, got preprocessing '{self.preprocessing}': leave it out"
+            raise ConfigError(message)
+
+    def checked_size(self, own: int, smallest: int, origin: str) -> int:
+        """Returns the side of the square input in pixels.
+
+        Args:
+            own: the network's own.
+            smallest: the smallest that it accepts.
+            origin: its name in messages.
+
+        Raises:
+            ConfigError: the size is smaller.
+        """
+        size = own if self.image_size is None else self.image_size
+        if size < smallest:
+            message = f"image size {size} for {origin}: expected at least {smallest} pixels; leave it out for {own}"
+            raise ConfigError(message)
+        return size
+
 
 def as_side(value: int | tuple[int, int] | None, name: str = "image_size") -> int | None:
     """Returns the side of square images in pixels.

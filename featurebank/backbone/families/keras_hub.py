@@ -28,12 +28,10 @@ from featurebank.backbone.network import Backbone
 from featurebank.backbone.options import BackboneOptions
 from featurebank.backbone.outline import TokenLayout
 from featurebank.backbone.preprocess import DECLARED, INSIDE, normalizing
-from featurebank.backbone.resize import WHOLE, central, rule_of
+from featurebank.backbone.resize import WHOLE, central
 from featurebank.backbone.spec import IMAGENET
 from featurebank.backbone.taps import ATTENTION, CLASS_TOKEN, MEAN_OF_PATCHES
 from featurebank.backbone.weights.files import file_digest, load_keras
-from featurebank.backbone.weights.source import parse_source
-from featurebank.dataset.decoding.levels import parse_levels
 from featurebank.errors import ConfigError, WeightsError
 from featurebank.system import digest
 
@@ -210,14 +208,7 @@ def load(name: str, options: BackboneOptions) -> Backbone:
     if options.preprocessing is not None and DECLARED.get(options.preprocessing) != spec.preprocessing:
         message = f"{known_as} has its own preprocessing, got '{options.preprocessing}': leave --preprocessing out"
         raise ConfigError(message)
-    return HubBackbone(
-        spec,
-        str(weights or PRETRAINED),
-        parse_source(weights, spec),
-        _checked_size(spec, options.image_size),
-        resize_rule=rule_of(options.resize, spec.resize_rule),
-        levels=parse_levels(options.levels),
-    )
+    return HubBackbone.of_options(spec, options, _checked_size(spec, options.image_size), weights=weights)
 
 
 def search(pattern: str) -> list[LibraryEntry]:

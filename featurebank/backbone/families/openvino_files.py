@@ -20,8 +20,6 @@ from featurebank.backbone.options import BackboneOptions
 from featurebank.backbone.preprocess import DECLARED
 from featurebank.backbone.resize import rule_of
 from featurebank.backbone.spec import OWN
-from featurebank.backbone.weights.source import Source
-from featurebank.dataset.decoding.levels import parse_levels
 from featurebank.errors import ConfigError, UnknownNameError, unknown_name
 from featurebank.system.imports.openvino import compile_model, import_openvino, preserve_signal_stack
 from featurebank.system.progress import step
@@ -75,10 +73,7 @@ def load_model_file(name: str, options: BackboneOptions) -> OpenVINOBackbone:
         called, size, size, channels, _parameters(examined.model), rule, name, file, pooling, _resize_rule(about),
         _description(called, examined.graph, examined.features),
     )  # fmt: skip
-    backbone = OpenVINOBackbone(
-        spec, OWN, Source(), size, resize_rule=rule_of(options.resize, spec.resize_rule),
-        levels=parse_levels(options.levels),
-    )  # fmt: skip
+    backbone = OpenVINOBackbone.of_options(spec, options, size, weights=None)
     backbone.input, backbone._network = form, examined
     return backbone
 

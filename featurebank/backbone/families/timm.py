@@ -192,13 +192,12 @@ def load(name: str, options: BackboneOptions) -> Backbone:
     if reason := refusal(architecture, config):
         message = f"{origin} {reason}: it cannot be a backbone; 'featurebank backbones --source timm' lists others"
         raise ConfigError(message)
-    if options.preprocessing is not None:
-        message = f"{origin} has its own preprocessing, got preprocessing '{options.preprocessing}': leave it out"
-        raise ConfigError(message)
+    options.refuse_preprocessing(origin)
     own = config.input_size[-1]
-    size = _checked_size(options.image_size or own, config, origin)
+    smallest = config.min_input_size[-1] if config.min_input_size else 1
+    size = options.checked_size(own, smallest, origin)
     spec = TimmSpec(
-        origin.replace(":", ".", 1), own, _smallest(config), 0, 0, normalizing(config.mean, config.std),
+        origin.replace(":", ".", 1), own, smallest, 0, 0, normalizing(config.mean, config.std),
         architecture=architecture, tag=tag,
         rule=central(FORMS[config.crop_mode], math.floor(size / config.crop_pct), config.interpolation),
         repository=config.hf_hub_id or "", classifier=_names(config.classifier), is_sized=config.fixed_input_size,
@@ -207,20 +206,6 @@ def load(name: str, options: BackboneOptions) -> Backbone:
     if options.weights == tag:
         options = replace(options, weights=None)
     return torch_backbone(spec, options, size)
-
-
-def _smallest(config: Any) -> int:
-    return config.min_input_size[-1] if config.min_input_size else 1
-
-
-def _checked_size(size: int, config: Any, origin: str) -> int:
-    if size < _smallest(config):
-        message = (
-            f"image size {size} for {origin}: expected at least {_smallest(config)} pixels; leave it out for "
-            f"{config.input_size[-1]}"
-        )
-        raise ConfigError(message)
-    return size
 
 
 def _names(classifier: Any) -> tuple[str, ...]:

@@ -180,19 +180,14 @@ def load(name: str, options: BackboneOptions) -> Backbone:
     if tag not in tags:
         raise unknown_name("weights", tag, tags, f"torchvision:{architecture} has {', '.join(tags)}")
     origin = f"torchvision:{architecture}.{tag}"
-    if options.preprocessing is not None:
-        message = f"{origin} has its own preprocessing, got preprocessing '{options.preprocessing}': leave it out"
-        raise ConfigError(message)
+    options.refuse_preprocessing(origin)
     weights = known[tag]
     does = weights.transforms()
     own, resized = does.crop_size[0], does.resize_size[0]
-    size = options.image_size or own
     smallest = max(weights.meta.get("min_size", (1, 1)))
     if smallest >= own:  # for transformers, torchvision names the size of their training
         smallest = 1
-    if size < smallest:
-        message = f"image size {size} for {origin}: expected at least {smallest} pixels; leave it out for {own}"
-        raise ConfigError(message)
+    size = options.checked_size(own, smallest, origin)
     spec = TorchvisionSpec(
         origin.replace(":", ".", 1), own, smallest, 0, 0, normalizing(does.mean, does.std),
         architecture=architecture, tag=tag,

@@ -31,8 +31,6 @@ from featurebank.backbone.torch_networks.files import read_torch_tensors
 from featurebank.backbone.torch_networks.network import TorchBackbone
 from featurebank.backbone.torch_networks.spec import TorchFeatures, TorchSpec
 from featurebank.backbone.weights.files import file_digest
-from featurebank.backbone.weights.source import parse_source
-from featurebank.dataset.decoding.levels import parse_levels
 from featurebank.errors import ConfigError, unknown_name
 from featurebank.system import digest
 from featurebank.system.imports.torch import import_torch
@@ -209,10 +207,8 @@ def load(name: str, options: BackboneOptions) -> TransformersBackbone:
     spec = _prepared(repository, kind, values, options)
     weights = None if options.weights in {IMAGENET, PRETRAINED} else options.weights
     size = options.image_size or spec.image_size
-    rule = rule_of(options.resize, scaled_rule(spec.own_resize, spec.image_size, size))
-    spec, source = _counted(spec), parse_source(weights, spec)
-    scale = parse_levels(options.levels)
-    return TransformersBackbone(spec, weights or PRETRAINED, source, size, resize_rule=rule, levels=scale)
+    rule = scaled_rule(spec.own_resize, spec.image_size, size)
+    return TransformersBackbone.of_options(_counted(spec), options, size, weights=weights, own_rule=rule)
 
 
 def search(pattern: str) -> list[LibraryEntry]:

@@ -17,14 +17,12 @@ from featurebank.backbone.keras_networks.tokens import NetworkTokens, tokens_of
 from featurebank.backbone.keras_networks.unfold import unfold
 from featurebank.backbone.naming import as_part_of_path
 from featurebank.backbone.network import Backbone
+from featurebank.backbone.options import BackboneOptions
 from featurebank.backbone.outline import TokenLayout
 from featurebank.backbone.preprocess import DECLARED
-from featurebank.backbone.resize import rule_of
 from featurebank.backbone.spec import OWN
 from featurebank.backbone.structure.features import last_features
 from featurebank.backbone.weights.files import first_line
-from featurebank.backbone.weights.source import parse_source
-from featurebank.dataset.decoding.levels import parse_levels
 from featurebank.errors import ConfigError, unknown_name
 from featurebank.system import digest
 from featurebank.system.runtime import import_tensorflow
@@ -202,8 +200,7 @@ def make_backbone(
         cut.remaining_work, architecture, digest.of_recipe([digest.of_array(w) for w in trunk.get_weights()]),
         flat, tokens, is_sized or model.inputs[0].shape[1] is None,
     )  # fmt: skip
-    source, rule, scale = parse_source(weights, spec), rule_of(resize, spec.resize_rule), parse_levels(levels)
-    return KerasBackbone(spec, str(weights or OWN), source, size, resize_rule=rule, levels=scale)
+    return KerasBackbone.of_options(spec, BackboneOptions(resize=resize, levels=levels), size, weights=weights)
 
 
 def _flat_copy(model: Any, origin: str, size: int) -> Any:

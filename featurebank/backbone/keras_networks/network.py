@@ -33,33 +33,14 @@ class KerasBackbone(Backbone):
         return {**super().__getstate__(), "_classifier": None}
 
     def network(self) -> Any:
-        """Returns the network; the first call builds it.
-
-        Returns:
-            A frozen functional Keras model: (n, s, s, 3) float32 RGB 0..255 -> the last map, (n, h, w, c) float32; of a
-            transformer, the pooled vector, (n, d).
-
-        Raises:
-            WeightsError: the weights are missing, unreadable or of another network.
-        """
+        """Returns the network; see `Backbone.network`. That of a transformer ends in its pooled vector, (n, d)."""
         if self._network is None:
             with step(f"building {self.name}"):
                 self._network = self._load_network()
         return self._network
 
     def tap_model(self, taps: Sequence[str]) -> Any:
-        """Builds a model that outputs several taps at once and ends at the last layer that they need.
-
-        Args:
-            taps: see `featurebank.backbone.taps`.
-
-        Returns:
-            A Keras model: the input of `network()` -> a dictionary from each tap, as given, to its tensor.
-
-        Raises:
-            ConfigError: there is no tap, a tap is malformed, or the network does not have it.
-            UnknownNameError: no layer has this name.
-        """
+        """Builds a model that outputs several taps at once; see `Backbone.tap_model`."""
         import keras
 
         network = self.network()

@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 from featurebank.backbone.network import Backbone
 from featurebank.backbone.options import BackboneOptions
 from featurebank.backbone.outline import CutPoint, Outline
-from featurebank.backbone.resize import rule_of
 from featurebank.backbone.spec import IMAGENET
 from featurebank.backbone.taps import MAP, POOLED, TOKENS, check_taps
 from featurebank.backbone.torch_networks.random import fill_with_random
@@ -20,8 +19,6 @@ from featurebank.backbone.torch_networks.spec import TorchSpec
 from featurebank.backbone.torch_networks.structure import cut_layers, patch_of, pooling_of
 from featurebank.backbone.torch_networks.tap_module import make_tap_module
 from featurebank.backbone.weights.files import first_line
-from featurebank.backbone.weights.source import parse_source
-from featurebank.dataset.decoding.levels import parse_levels
 from featurebank.errors import ConfigError
 from featurebank.system.imports.torch import import_torch
 from featurebank.system.progress import step
@@ -48,9 +45,7 @@ def torch_backbone(spec: TorchSpec, options: BackboneOptions, image_size: int) -
         patch=patch_of(recording),
     )  # fmt: skip
     weights = spec.default_weights if options.weights in {None, IMAGENET} else options.weights
-    source, rule = parse_source(weights, spec), rule_of(options.resize, spec.resize_rule)
-    levels = parse_levels(options.levels)
-    backbone = TorchBackbone(spec, str(weights), source, image_size, resize_rule=rule, levels=levels)
+    backbone = TorchBackbone.of_options(spec, options, image_size, weights=weights)
     backbone._recording = recording
     return backbone
 

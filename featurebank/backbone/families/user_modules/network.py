@@ -19,12 +19,10 @@ from featurebank.backbone.naming import as_part_of_path
 from featurebank.backbone.options import BackboneOptions
 from featurebank.backbone.outline import TokenLayout
 from featurebank.backbone.preprocess import DECLARED
-from featurebank.backbone.resize import rule_of
 from featurebank.backbone.spec import IMAGENET, OWN
 from featurebank.backbone.torch_networks.network import TorchBackbone
 from featurebank.backbone.torch_networks.spec import TorchFeatures, TorchSpec
 from featurebank.backbone.weights.source import parse_source
-from featurebank.dataset.decoding.levels import parse_levels
 from featurebank.errors import ConfigError, unknown_name
 from featurebank.system.imports.torch import import_torch
 
@@ -151,8 +149,7 @@ def make_module_backbone(
     )  # fmt: skip
     spec = _with_places(spec, side)
     weights = None if options.weights == IMAGENET else options.weights
-    rule, scale = rule_of(options.resize, spec.resize_rule), parse_levels(options.levels)
-    return TorchBackbone(spec, weights or OWN, parse_source(weights, spec), side, resize_rule=rule, levels=scale)
+    return TorchBackbone.of_options(spec, options, side, weights=weights)
 
 
 def _with_places(spec: UserModule, side: int) -> UserModule:

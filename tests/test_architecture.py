@@ -196,7 +196,7 @@ COVERED_BY = {
     "bank/pieces/notes.py": "extraction/pieces/test_listing.py",
     "bank/pieces/request.py": "extraction/pieces/test_listing.py",
     "bank/pieces/writer.py": "extraction/pieces/test_runner.py",
-    "cli/commands/cache_joining.py": "extraction/pieces/test_part.py",
+    "cli/commands/upkeep/joining.py": "extraction/pieces/test_part.py",
     "extraction/pieces/finishing.py": "extraction/pieces/test_part.py",
     "bank/maintenance/pieces.py": "extraction/pieces/test_part.py",
     "extraction/pieces/opening.py": "extraction/pieces/test_runner.py",
@@ -255,7 +255,7 @@ COVERED_BY = {
     "cli/head_lists.py": "heads/test_lookup.py",
     "cli/network_view.py": "cli/commands/test_lists.py",
     "cli/inspection_view.py": "cli/commands/test_inspect.py",
-    "cli/commands/cache.py": "cli/test_commands.py",
+    "cli/commands/upkeep/banks.py": "cli/test_commands.py",
     "cli/commands/doctor.py": "cli/test_commands.py",
     "cli/commands/evaluate.py": "grafting/test_evaluation.py",
     "cli/commands/extract.py": "cli/test_commands.py",
@@ -416,7 +416,7 @@ COVERED_BY = {
     "training/programs/normalisation.py": "heads/neural/test_together.py",
     "training/programs/tensors.py": "heads/neural/test_together.py",
     "system/downloads.py": "backbone/weights/test_download.py",
-    "runs/tensorboard_graph.py": "runs/test_tensorboard.py",
+    "runs/logs/graph.py": "runs/logs/test_tensorboard.py",
     "dataset/sources/folder_tree.py": "dataset/sources/test_layout.py",
     "backbone/families/user_checks.py": "backbone/families/test_user.py",
     "heads/storage/estimator_classes.py": "heads/storage/test_estimator_state.py",
@@ -852,7 +852,7 @@ NOT_OF_A_CACHE = {
     "bank/maintenance/verify.py": {"walk"},  # of a cache on the local disk, with its links
     "engine/devices.py": {"exists"},  # of the machine
     "pipeline/config.py": {"is_file"},  # the user's grid
-    "runs/tensorboard.py": {"unlink", "glob"},  # the log directory that the user names
+    "runs/logs/tensorboard.py": {"unlink", "glob"},  # the log directory that the user names
     "grid/files.py": {"glob"},  # grids in the package and beside the user's files
     "cli/completion.py": {"glob"},  # files of the user and of the package
     "grid/stage.py": {"rename"},  # gives runs other names

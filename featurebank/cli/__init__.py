@@ -17,7 +17,6 @@ from types import FrameType
 
 import click
 
-from featurebank.cli.commands.cache import cache
 from featurebank.cli.commands.curves import curves
 from featurebank.cli.commands.doctor import doctor
 from featurebank.cli.commands.evaluate import evaluate
@@ -31,6 +30,7 @@ from featurebank.cli.commands.predict import export, predict
 from featurebank.cli.commands.report import report
 from featurebank.cli.commands.run import run
 from featurebank.cli.commands.similar import similar
+from featurebank.cli.commands.upkeep.banks import cache
 from featurebank.cli.context import Current, Settings, global_options, reset
 from featurebank.cli.groups import Commands
 from featurebank.cli.terminal import echo, echo_lines, prepare_streams

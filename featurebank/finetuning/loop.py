@@ -17,7 +17,7 @@ from featurebank.finetuning.checkpoint import Checkpoint, TrainingState
 from featurebank.finetuning.images import batches, order, view_of
 from featurebank.finetuning.running_phase import RunningPhase
 from featurebank.finetuning.task import Task, ValidationResult
-from featurebank.runs.tensorboard import TensorBoardWriter
+from featurebank.runs.logs.tensorboard import TensorBoardWriter
 from featurebank.system.progress import Advance, Reporter
 from featurebank.words import counted
 

@@ -35,9 +35,9 @@ from featurebank.grafting.ranked_layers import best_in_layers
 from featurebank.grafting.stage import grafted
 from featurebank.metrics import pack
 from featurebank.runs.finetuned import is_finetuned
+from featurebank.runs.logs.tensorboard import TensorBoardWriter, check_tensorboard, write_tensorboard
 from featurebank.runs.run import FINETUNE, RunRecord, load_runs, read_run
 from featurebank.runs.selection import find_run
-from featurebank.runs.tensorboard import TensorBoardWriter, check_tensorboard, write_tensorboard
 from featurebank.statistics import proportion_interval
 from featurebank.system import digest
 from featurebank.system.backing.directories import is_file, remove

@@ -222,7 +222,7 @@ def leaderboard(
 def log_runs(runs: Sequence[RunRecord], directory: Path | None) -> None:
     """Writes runs for TensorBoard, unless `directory` is None."""
     if directory is not None:
-        from featurebank.runs.tensorboard import write_tensorboard
+        from featurebank.runs.logs.tensorboard import write_tensorboard
 
         write_tensorboard(runs, directory)
 

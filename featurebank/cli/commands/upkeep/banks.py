@@ -1,4 +1,4 @@
-"""`featurebank cache ls|show|rm|export`; `cache_upkeep` has `verify` and `gc`, `cache_joining` `merge` and `finish`."""
+"""`featurebank cache ls|show|rm|export`; `verifying` has `verify` and `gc`, `joining` `merge` and `finish`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from featurebank.cli.commands.cache_joining import finish, merge, unlisted_pieces
-from featurebank.cli.commands.cache_upkeep import gc, verify
+from featurebank.cli.commands.upkeep.joining import finish, merge, unlisted_pieces
+from featurebank.cli.commands.upkeep.verifying import gc, verify
 from featurebank.cli.context import Settings, as_json
 from featurebank.cli.groups import Commands
 from featurebank.cli.options import choose_bank, open_bank

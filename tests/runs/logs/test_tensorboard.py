@@ -14,8 +14,8 @@ import pytest
 from featurebank import train_heads
 from featurebank.bank import Bank
 from featurebank.errors import MissingDependencyError
+from featurebank.runs.logs.tensorboard import TensorBoardWriter, write_tensorboard
 from featurebank.runs.run import RunRecord
-from featurebank.runs.tensorboard import TensorBoardWriter, write_tensorboard
 
 pytestmark = pytest.mark.heavy
 
@@ -171,7 +171,7 @@ def test_no_tensorflow_is_imported(make_bank: Callable[..., Bank], tmp_path: Pat
     bank = make_bank()
     train_heads(bank, [{"kind": "ridge"}])
     code = (
-        "import sys, pathlib, featurebank as fb; from featurebank.runs.tensorboard import write_tensorboard; "
+        "import sys, pathlib, featurebank as fb; from featurebank.runs.logs.tensorboard import write_tensorboard; "
         f"runs = fb.leaderboard(fb.open_bank({str(bank.path)!r})); "
         f"write_tensorboard(runs, pathlib.Path({str(tmp_path / 'logs')!r})); "
         "sys.exit('tensorflow' in sys.modules)"

@@ -13,8 +13,8 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 from featurebank.errors import MissingDependencyError
+from featurebank.runs.logs.graph import model_graph, run_graph, safe_name
 from featurebank.runs.run import RunRecord
-from featurebank.runs.tensorboard_graph import model_graph, run_graph, safe_name
 from featurebank.system.files import explain_full_disk, write_bytes
 
 _CURVES = {name: f"epoch/{name}" for name in ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")}

@@ -105,7 +105,7 @@ def _print_entries(shown: Sequence[Entry], names: Sequence[str], best: RunRecord
 
 
 def _name(entry: Entry, best: RunRecord) -> str:
-    is_best = entry.spec == best.spec
+    is_best = entry.key == best.key
     mark = ("*" if is_best else " ") + ("=" if entry.indistinguishable else " ")
     return f"{mark} {best.run if is_best else entry.runs[0].run}"
 
@@ -170,7 +170,7 @@ def _validated(best: RunRecord, runs: Sequence[RunRecord]) -> str:
     from featurebank.runs.ranking import in_words
 
     own = f"validation accuracy {best.metrics['val']['accuracy']:.4f}"
-    entry = next((entry for entry in entries(runs) if entry.spec == best.spec), None)
+    entry = next((entry for entry in entries(runs) if entry.key == best.key), None)
     if entry is None or entry.folds == 1:
         return own
     spread = "" if entry.std is None else f" ± {entry.std:.4f}"

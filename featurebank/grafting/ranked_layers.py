@@ -43,7 +43,7 @@ def ranked_in_layers(
             if count:
                 return
             raise first_error or error from None
-        candidates = [other for other in candidates if other.spec != run.spec]
+        candidates = [other for other in candidates if other.key != run.key]
         try:
             if not run.is_finetune:
                 check_layers(bank, run)

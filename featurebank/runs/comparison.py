@@ -26,7 +26,7 @@ Shares = Mapping[tuple[int, int], np.ndarray]
 
 @dataclass(frozen=True)
 class Entry:
-    """The results of one specification under one evaluation protocol."""
+    """The results of one specification on one bank under one evaluation protocol."""
 
     spec: HeadSpec
     runs: tuple[RunRecord, ...]
@@ -55,6 +55,16 @@ class Entry:
     """Whether the difference from the first entry is not significant; True for the first entry."""
 
     @property
+    def key(self) -> tuple[str, str]:
+        """The bank and the specification; see `RunRecord.key`."""
+        return self.runs[0].key
+
+    @property
+    def bank(self) -> str:
+        """The name of the bank."""
+        return self.runs[0].bank_name
+
+    @property
     def gap(self) -> float:
         """Training accuracy minus validation accuracy."""
         return self.train - self.mean
@@ -67,6 +77,7 @@ class Entry:
         """Returns the entry as JSON values."""
         return {
             "head": self.spec.kind, "params": dict(self.spec.params), "tap": self.spec.tap, "views": self.spec.views,
+            "bank": self.bank,
             **({"name": self.spec.name} if self.spec.name else {}),
             **({"sample": self.spec.sample} if self.spec.sample else {}),
             "runs": [run.run for run in self.runs], "folds": abs(self.folds), "complete": self.complete,
@@ -77,13 +88,13 @@ class Entry:
 
 
 def entries(runs: Iterable[RunRecord], *, folds: int | None = None, metric: Metric = ACCURACY) -> list[Entry]:
-    """Returns an entry for each specification that one protocol evaluated, best first; see `Group.order`.
+    """Returns an entry for each specification on each bank that one protocol evaluated, best first; see `Group.order`.
 
     The significance test uses the images by which the first entry was selected: so some differences that it calls
     significant may not be significant on new images.
 
     Args:
-        runs: runs of one bank.
+        runs: runs of one bank, or of several that hold the same images.
         folds: the protocol; default: see `latest_folds`.
         metric: what decides the order. Intervals, verdicts and tests are about the accuracy.
     """

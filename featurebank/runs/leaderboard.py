@@ -54,7 +54,7 @@ class Leaderboard(list[_Run]):
         return super().__getitem__(place)
 
     def __repr__(self) -> str:
-        heads = len({run.spec.key for run in self})
+        heads = len({run.key for run in self})
         best = f", the first: {self[0].title}" if self else ""
         return (
             f"<Leaderboard: {counted(len(self), 'run')} of {counted(heads, 'head')}, on {in_words(self.folds)}{best}>"
@@ -169,7 +169,7 @@ def _start(run: RunRecord) -> dict[str, Any]:
     params = json.dumps(dict(run.params), sort_keys=True)
     return {
         "run": run.run, "name": run.name, "head": run.head, "params": params, "tap": run.tap, "views": run.views,
-        "seed": run.seed, "seconds": run.seconds,
+        "seed": run.seed, "seconds": run.seconds, "bank": run.bank_name,
     }  # fmt: skip
 
 

@@ -1,9 +1,9 @@
 """Ranks runs by their validation results. All code that sorts or compares runs calls this module.
 
-What is ranked is a specification (a head without its seed), by the mean over its seeds and folds. Specifications are
-compared only under one protocol, the way they were validated: on the bank's own split (`folds` is 1), on K folds
-(`folds` is K) or on the K folds that the dataset defines (`folds` is -K). The metric is one of
-`featurebank.metrics.METRICS`, by default accuracy.
+What is ranked is a specification (a head without its seed) on a bank, by the mean over its seeds and folds. Runs of
+several banks are ranked together if the banks hold the same images. Specifications are compared only under one
+protocol, the way they were validated: on the bank's own split (`folds` is 1), on K folds (`folds` is K) or on the K
+folds that the dataset defines (`folds` is -K). The metric is one of `featurebank.metrics.METRICS`, by default accuracy.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Item = TypeVar("Item")
 
 @dataclass
 class Group:
-    """The runs of one specification under one protocol, without failed runs: the unit that is ranked.
+    """The runs of one specification on one bank under one protocol, without failed runs: the unit that is ranked.
 
     Means are computed with `math.fsum`, so that they do not depend on the order in which runs were added.
     """
@@ -57,6 +57,11 @@ class Group:
         weights = [run.metrics["val"].get("images", 1) for run in self.runs]
         total = fsum(_value(run, metric) * weight for run, weight in zip(self.runs, weights, strict=True))
         return total / fsum(weights)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """The bank and the specification; see `RunRecord.key`."""
+        return self.runs[0].key
 
     @property
     def accuracy(self) -> float:
@@ -122,7 +127,7 @@ class Group:
         return sqrt(max(0.0, variance))
 
     def order(self) -> tuple[Any, ...]:
-        """Returns the sort key of this group among the groups of one protocol; its last element is `spec.key`.
+        """Returns the sort key of this group among the groups of one protocol; its last element is `key`.
 
         Groups that were validated on every fold come first. Then the metric decides; proportions of images are rounded
         to whole images. Among equal groups, the one with fewer parameters comes first, then the one with the smaller
@@ -135,7 +140,7 @@ class Group:
             rounded = round(goodness * images) / images
         else:
             rounded = round(goodness, 12)
-        return (not self.complete, -rounded, self.size, round(self.loss, DIGITS), self.spec.key)
+        return (not self.complete, -rounded, self.size, round(self.loss, DIGITS), self.key)
 
     def _within(self, run: RunRecord) -> tuple[Any, ...]:
         """Returns the sort key of a run within its group."""
@@ -157,7 +162,7 @@ class Ranking:
 
     def __init__(self, runs: Iterable[RunRecord] = (), *, folds: int = 1, metric: Metric = ACCURACY) -> None:
         self._folds, self._metric = folds, metric
-        self._groups: dict[str, Group] = {}
+        self._groups: dict[tuple[str, str], Group] = {}
         self._order: list[tuple[Any, ...]] = []
         for run in runs:
             self.add(run)
@@ -166,11 +171,10 @@ class Ranking:
         """Adds a run; an earlier record of the same run is replaced."""
         if run.failure or run.rung or run.folds != self._folds:
             return
-        spec = run.spec
-        key = spec.key
+        key = run.key
         if key in self._groups:
             del self._order[bisect_left(self._order, self._groups[key].order())]
-        group = self._groups.setdefault(key, Group(spec, self._folds, metric=self._metric))
+        group = self._groups.setdefault(key, Group(run.spec, self._folds, metric=self._metric))
         group.add(run)
         insort(self._order, group.order())
 
@@ -196,7 +200,7 @@ def ranked(runs: Iterable[RunRecord], *, folds: int | None = None, metric: Metri
     after these, then runs that `--search halving` stopped early, then failed runs.
 
     Args:
-        runs: runs of one bank.
+        runs: runs of one bank, or of several that hold the same images.
         folds: the protocol whose runs come first; default: that of the latest grid, see `latest_folds`.
         metric: the metric by which specifications are ranked.
     """
@@ -267,8 +271,8 @@ def latest_folds(runs: Iterable[RunRecord]) -> int:
     split counts only if its specification was not validated on folds.
     """
     runs = list(runs)
-    on_folds = {run.spec.key for run in runs if run.folds != 1}
-    of_grids = [run for run in runs if run.folds != 1 or run.spec.key not in on_folds]
+    on_folds = {run.key for run in runs if run.folds != 1}
+    of_grids = [run for run in runs if run.folds != 1 or run.key not in on_folds]
     return max(of_grids, key=lambda run: (run.created, abs(run.folds))).folds if of_grids else 1
 
 

@@ -44,7 +44,7 @@ def choose_run(
     if best.folds == 1:
         return best.runs[0]
     seeds = [run.seed for run in best.runs]
-    whole = [group for group in Ranking(runs_list, metric=metric).top() if group.spec == best.spec]
+    whole = [group for group in Ranking(runs_list, metric=metric).top() if group.key == best.key]
     return min(whole[0].runs, key=lambda run: run.seed not in seeds) if whole else best.runs[0]
 
 

@@ -75,6 +75,30 @@ def test_seeds_are_judged_by_their_mean() -> None:
     assert order(*lucky, *steady) == ["b1", "b0", "a0", "a1"]
 
 
+def test_a_specification_on_two_banks_is_two_competitors() -> None:
+    runs = [
+        make_run(name, accuracy, seed=seed, directory=Path(bank))
+        for bank, gain in (("caches/small", 0.0), ("caches/large", 0.1))
+        for name, accuracy in (("a", 0.6 + gain), ("b", 0.5 + gain)) for seed in range(2)
+    ]  # fmt: skip
+    groups = Ranking(runs).top()
+    assert [(group.runs[0].bank_name, group.spec.params["name"], len(group.runs)) for group in groups] == [
+        ("large", "a", 2), ("large", "b", 2), ("small", "a", 2), ("small", "b", 2),
+    ]  # fmt: skip
+    assert [(entry.bank, entry.mean) for entry in entries(runs)][::3] == [("large", 0.7), ("small", 0.5)]
+    assert select(runs).bank_name == "large"
+
+
+def test_the_run_on_the_own_split_is_of_the_bank_that_won_on_folds() -> None:
+    folds = [
+        make_run("a", accuracy, fold=(part, 2, 0), directory=Path(bank), created="2026-01-02")
+        for bank, accuracy in (("small", 0.6), ("large", 0.7)) for part in range(2)
+    ]  # fmt: skip
+    own = [make_run("a", 0.9, directory=Path(bank), created="2026-01-03") for bank in ("small", "large")]
+    assert latest_folds([*own, *folds]) == 2
+    assert select([*own, *folds]) == own[1]
+
+
 def test_folds_count_by_their_images() -> None:
     uneven = [make_run("a", 1.0, fold=(0, 2, 0), images=1), make_run("a", 0.5, fold=(1, 2, 0), images=3)]
     even = [make_run("b", 0.75, fold=(index, 2, 0), images=2) for index in range(2)]

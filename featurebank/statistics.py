@@ -69,6 +69,22 @@ def mcnemar(only_first: float, only_second: float) -> float:
     return min(1.0, 2 * below + at)
 
 
+def two_sided(ratio: float, degrees: float) -> float:
+    """Returns the two-sided p-value of a ratio that has Student's distribution if there is no difference.
+
+    Args:
+        ratio: the difference divided by its standard error.
+        degrees: degrees of freedom, 1 or more.
+
+    Example:
+        >>> round(two_sided(1.96, 1000), 2), two_sided(0.0, 5)
+        (0.05, 1.0)
+    """
+    from scipy.special import stdtr
+
+    return min(1.0, 2 * float(stdtr(degrees, -abs(ratio))))
+
+
 def paired_gain(first: np.ndarray, second: np.ndarray, z: float = 1.959964) -> tuple[float, float, float]:
     """Returns how much more often the second of two heads is correct, with the 95 % interval, from paired answers.
 

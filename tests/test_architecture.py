@@ -185,6 +185,10 @@ DRAWERS = {"cli/tables.py", "cli/inspection_view.py"}
 
 
 COVERED_BY = {
+    # The metrics: what one consists of, and the table, are tested by what they compute.
+    "metrics/images.py": "metrics/test_scores.py",
+    "metrics/metric.py": "metrics/test_named.py",
+    "metrics/table.py": "metrics/test_scores.py",
     "backbone/keras_networks/hub/library.py": "backbone/keras_networks/hub/test_layers.py",
     "backbone/openvino_networks/spec.py": "backbone/families/test_openvino_files.py",
     # What a run answers with, and what notebooks show: one suite each.

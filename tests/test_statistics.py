@@ -98,3 +98,10 @@ def test_calibration_bins_hold_each_prediction_once(answers: list[tuple[float, b
     assert np.nansum(bins.images * bins.accuracy) == pytest.approx(right.sum())
     assert np.nansum(bins.images * bins.confidence) == pytest.approx(confidence.sum())
     assert 0 <= bins.error <= 1
+
+
+def test_two_sided_p_values_are_those_of_scipy() -> None:
+    from scipy.stats import t
+
+    for ratio, degrees in ((0.0, 3), (1.5, 4), (-2.5, 30), (12.0, 7)):
+        assert statistics.two_sided(ratio, degrees) == pytest.approx(2 * t.sf(abs(ratio), degrees))

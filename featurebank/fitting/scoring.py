@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from featurebank import metrics
 from featurebank.errors import HeadError
 from featurebank.fitting.data import Features, TrainingData
 from featurebank.heads.exact.transforms import row_blocks
 from featurebank.heads.streamed.passes import Passes
 from featurebank.heads.streamed.vectors import StoredVectors
+from featurebank.metrics import ImageScores, pack
+from featurebank.metrics.scores import scores_of, short_scores_of
 from featurebank.statistics import proportion_interval
 from featurebank.system.progress import detail
 
@@ -21,7 +22,9 @@ take longer to evaluate all training images than to train. Rows are in the order
 
 
 BLOCK = 1 << 20
-"""Maximum number of probabilities in memory."""
+"""Maximum number of probabilities that are computed at a time."""
+HELD = 1 << 24
+"""Maximum number of probabilities of the validation images that are held in memory."""
 
 
 class Scores(dict[str, dict[str, Any]]):
@@ -29,6 +32,8 @@ class Scores(dict[str, dict[str, Any]]):
 
     right: str
     """See `RunRecord.right`."""
+    probabilities: np.ndarray | None
+    """(n, classes) of the validation images; None if they are too large to hold."""
 
 
 def score(head: Any, data: TrainingData) -> Scores:
@@ -40,15 +45,17 @@ def score(head: Any, data: TrainingData) -> Scores:
     X, y = data.X[:SCORED_TRAINING_ROWS], data.y[:SCORED_TRAINING_ROWS]
     detail("scoring")  # convolutions take long
     train, val = evaluate(head, X, y, data.classes), _evaluate_validation(head, data)
-    scores = val.scores()
+    scores = scores_of(val)
     scores["accuracy_interval"] = list(proportion_interval(scores["accuracy"], scores["images"]))
-    result = Scores(train=train.short_scores(), val=scores)
-    result.right = metrics.pack(val.right)
+    result = Scores(train=short_scores_of(train), val=scores)
+    result.right, result.probabilities = pack(val.right), val.probabilities
     detail("")
     return result
 
 
-def evaluate(head: Any, X: Features, y: np.ndarray, classes: int, passes: Passes | None = None) -> metrics.ImageScores:
+def evaluate(
+    head: Any, X: Features, y: np.ndarray, classes: int, passes: Passes | None = None, *, hold: bool = False
+) -> ImageScores:  # fmt: skip
     """Evaluates a fitted head on images, in blocks that limit the memory for probabilities.
 
     Args:
@@ -57,39 +64,41 @@ def evaluate(head: Any, X: Features, y: np.ndarray, classes: int, passes: Passes
         y: (n,) labels.
         classes: the number of classes of the bank.
         passes: over `X`, if these are vectors that stay in the bank.
+        hold: whether the probabilities are held; see `ImageScores.probabilities`.
 
     Raises:
         HeadError: its probabilities are not finite.
     """
     if isinstance(X, StoredVectors) and len(y):
-        return _evaluate_stored(head, passes or Passes(X), y, classes)
+        return _evaluate_stored(head, passes or Passes(X), y, classes, hold=hold)
     parts = [(X[rows], y[rows]) for rows in row_blocks(len(y), classes, BLOCK)] or [(X, y)]
-    return metrics.ImageScores.joined(
-        [_image_scores(head, head.predict_proba(part), labels, classes) for part, labels in parts]
+    return ImageScores.joined(
+        [_image_scores(head, head.predict_proba(part), labels, classes, hold=hold) for part, labels in parts]
     )
 
 
-def _evaluate_stored(head: Any, passes: Passes, y: np.ndarray, classes: int) -> metrics.ImageScores:
-    parts: list[metrics.ImageScores] = []
+def _evaluate_stored(head: Any, passes: Passes, y: np.ndarray, classes: int, *, hold: bool) -> ImageScores:
+    parts: list[ImageScores] = []
     passes.run(
-        lambda block: _image_scores(head, head.predict_proba(block.X), y[block.rows], classes),
+        lambda block: _image_scores(head, head.predict_proba(block.X), y[block.rows], classes, hold=hold),
         parts.append, what="scoring", width=4 * classes,
     )  # fmt: skip
-    return metrics.ImageScores.joined(parts)
+    return ImageScores.joined(parts)
 
 
-def _image_scores(head: Any, probabilities: np.ndarray, labels: np.ndarray, classes: int) -> metrics.ImageScores:
+def _image_scores(head: Any, probabilities: np.ndarray, labels: np.ndarray, classes: int, *, hold: bool) -> ImageScores:
     if not np.isfinite(probabilities).all():
         message = "its probabilities are not finite"
         raise HeadError(message)
-    return metrics.ImageScores.of(align(probabilities, head.classes_, classes), labels)
+    return ImageScores.of(align(probabilities, head.classes_, classes), labels, hold=hold)
 
 
-def _evaluate_validation(head: Any, data: TrainingData) -> metrics.ImageScores:
+def _evaluate_validation(head: Any, data: TrainingData) -> ImageScores:
+    hold = len(data.y_val) * data.classes <= HELD
     if head.saw_validation:
         probabilities = head.predict_validation(data.X_val, data.y_val)
-        return _image_scores(head, probabilities, data.y_val, data.classes)
-    return evaluate(head, data.X_val, data.y_val, data.classes, data.validation_passes)
+        return _image_scores(head, probabilities, data.y_val, data.classes, hold=hold)
+    return evaluate(head, data.X_val, data.y_val, data.classes, data.validation_passes, hold=hold)
 
 
 def align(probabilities: np.ndarray, present: np.ndarray, classes: int) -> np.ndarray:

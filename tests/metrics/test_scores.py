@@ -74,34 +74,6 @@ def test_calibration_error_weighs_bins_by_their_images() -> None:
     assert score("calibration_error", probabilities, labels) == pytest.approx((30 * 0.05 + 10 * 0.55) / 40)
 
 
-def test_bootstrap_is_reproducible_and_follows_its_seed() -> None:
-    random = np.random.default_rng(0)
-    probabilities, labels = random.dirichlet(np.ones(3), 80), random.integers(0, 3, 80)
-    first = metrics.ImageScores.of(probabilities, labels).bootstrap_intervals(samples=200)
-    assert first == metrics.ImageScores.of(probabilities, labels).bootstrap_intervals(samples=200)
-    assert first != metrics.ImageScores.of(probabilities, labels).bootstrap_intervals(samples=200, seed=1)
-
-
-def test_bootstrap_interval_of_the_loss_is_as_wide_as_its_standard_error_says() -> None:
-    random = np.random.default_rng(1)
-    probabilities, labels = random.dirichlet(np.full(3, 3.0), 2000), random.integers(0, 3, 2000)
-    low, high = metrics.ImageScores.of(probabilities, labels).bootstrap_intervals(samples=500)["loss"]
-    losses = -np.log(probabilities[np.arange(2000), labels])
-    assert low < losses.mean() < high
-    assert high - low == pytest.approx(2 * 1.96 * losses.std() / np.sqrt(2000), rel=0.15)
-
-
-def test_bootstrap_intervals_are_those_of_the_metrics() -> None:
-    random = np.random.default_rng(3)
-    probabilities, labels = random.dirichlet(np.ones(4), 50), random.integers(0, 4, 50)
-    draws = np.random.default_rng(7)
-    rows = [draws.integers(0, 50, 50) for _ in range(60)]
-    found = metrics.ImageScores.of(probabilities, labels).bootstrap_intervals(samples=60, seed=7)
-    for name in ("loss", "brier", "macro_f1"):
-        expected = np.percentile([score(name, probabilities[r], labels[r]) for r in rows], [2.5, 97.5])
-        assert found[name] == pytest.approx(tuple(expected))
-
-
 def test_scores_with_intervals_hold_their_scores() -> None:
     random = np.random.default_rng(2)
     probabilities, labels = random.dirichlet(np.ones(8), 100), random.integers(0, 8, 100)

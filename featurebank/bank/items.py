@@ -121,6 +121,11 @@ class Items:
         columns = {"digests": digests, "labels": labels, "splits": splits}
         return digest.of_recipe([self._digest_of(name, column) for name, column in columns.items()])
 
+    def column_digest(self, column: np.ndarray) -> str:
+        """Returns the digest of a column, (n,) numbers, as heads see it: the ids do not matter."""
+        order = np.lexsort((column, self.splits, self.labels, np.array(self.digests)))
+        return digest.of_array(column[order])
+
     def _digest_of(self, _name: str, column: np.ndarray) -> str:
         """Returns the digest of a column, of the given name if nothing was reordered."""
         return digest.of_array(column)

@@ -39,7 +39,7 @@ _RETRIES = 3
 
 _DETAILS: Mapping[str, type | tuple[type, ...]] = {
     "spec": str, "subset": Mapping, "fractions": (list, tuple), "seed": int, "classes": (list, tuple), "time": str,
-    "added": int, "computed": int, "seconds": (int, float), "engine": str, "versions": Mapping,
+    "weight": str, "added": int, "computed": int, "seconds": (int, float), "engine": str, "versions": Mapping,
 }  # fmt: skip
 """The types of the values of a dataset and of an event that other modules read; every value may be missing."""
 _MOST_NUMBER = 1e18
@@ -52,7 +52,8 @@ class Manifest:
     recipe: Mapping[str, Any]
     """Everything that decides the value of a feature; its digest is the bank's key."""
     dataset: Mapping[str, Any]
-    """name, spec, classes, fractions and seed of the split, and subset."""
+    """name, spec, classes, fractions and seed of the split, and subset. `weight` if the metadata column of this name
+    has the weights of the images: what it is called in the dataset's table."""
     source: Mapping[str, Any] = field(default_factory=dict)
     """The user's own specification of the weights. Not part of the key."""
     shards: tuple[ShardEntry, ...] = ()

@@ -15,6 +15,7 @@ import numpy as np
 
 from featurebank.bank import plain_files
 from featurebank.bank.manifest import load_tables
+from featurebank.bank.pages.roles import RoleColumns
 from featurebank.bank.plots import BankPlots
 from featurebank.bank.rows import RowBlock, StoredRows
 from featurebank.errors import RamLimitError, unknown_name
@@ -27,7 +28,7 @@ BLOCK_BYTES = 256 << 20
 """Default size of the blocks of `Bank.blocks`; smaller if `--ram` is small."""
 
 
-class Bank(BankPlots):
+class Bank(RoleColumns, BankPlots):
     """The features that one backbone computed for the images of one dataset, stored on disk.
 
     The features of a layer of the backbone are a tap; "pooled" is the output of its average pooling. What a writer
@@ -86,13 +87,15 @@ class Bank(BankPlots):
         The record of a run stores it, to identify the bank. The images' ids are not part of it, so that renamed files
         keep their runs.
         """
-        return digest.of_recipe([self.manifest.key, self._items.content_digest, list(self.classes)])
+        recipe = [self.manifest.key, self._items.content_digest, list(self.classes)]
+        return digest.of_recipe([*recipe, *self._role_digests()])
 
     @cached_property
     def former_digest(self) -> str:
         """`digest` as earlier versions computed it, from the ids, too; the records of their runs store this value."""
         assert self.manifest.items is not None
-        return digest.of_recipe([self.manifest.key, self.manifest.items["digest"], list(self.classes)])
+        recipe = [self.manifest.key, self.manifest.items["digest"], list(self.classes)]
+        return digest.of_recipe([*recipe, *self._role_digests()])
 
     @property
     def classes(self) -> tuple[str, ...]:

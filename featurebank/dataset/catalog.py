@@ -4,7 +4,7 @@ A specification is one of
 
     digits  cifar10  cifar100  flowers  birds         by name
     folder:PATH  folder:PATH#layout=splits            one folder per class
-    manifest:FILE.csv  manifest:FILE.parquet          a table with the columns path,label[,split]; also a URL
+    manifest:FILE.csv  manifest:FILE.parquet          a table with the columns path,label[,split][,weight]; also a URL
     manifest:FILE.csv#path=file,label=class           the same, with other column names
     lists:DIR  lists:TRAIN.txt,TEST.txt               text files of paths, and of labels unless folders are classes
     npz:FILE                                          arrays x and y
@@ -66,7 +66,7 @@ _KINDS = {
     "manifest:": _Kind(
         "sources.table:load",
         "FILE.csv",
-        "a table path,label[,split]: .csv, .tsv, .parquet",
+        "a table path,label[,split][,weight]: .csv, .tsv, .parquet",
         "a path on this machine or a URL",
     ),
     "lists:": _Kind("sources.lists:load", "DIR", "text files of paths, train.txt and test.txt"),
@@ -84,7 +84,7 @@ _KINDS = {
     ),
 }
 
-OPTIONS = {"folder:": ("layout",), "manifest:": ("path", "label", "split")}
+OPTIONS = {"folder:": ("layout",), "manifest:": ("path", "label", "split", "weight")}
 """Names of the options that may follow "#" in a specification, by kind."""
 
 _BY_SUFFIX = {".npz": "npz:", ".csv": "manifest:", ".tsv": "manifest:", ".parquet": "manifest:"}

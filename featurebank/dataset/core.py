@@ -8,22 +8,22 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
-from featurebank.dataset.class_names import look_alikes, on_a_scale
 from featurebank.dataset.decoding.decode import Facts
 from featurebank.dataset.decoding.levels import Depths, Levels
 from featurebank.dataset.fingerprint import Pixels, digest_all
 from featurebank.dataset.fingerprint_cache import digest_changed
 from featurebank.dataset.splits import SPLITS, assign
+from featurebank.dataset.warning_lines import warning_lines
 from featurebank.errors import LostImageError
 from featurebank.system import digest
-from featurebank.system.alike import enumerate_some, shorten
+from featurebank.system.alike import shorten
 from featurebank.system.html import never_fails
 from featurebank.words import counted
 
@@ -57,6 +57,8 @@ class Contents:
         labelled: whether the labels are meaningful; then there must be at least two classes.
         metadata: further columns, (n,) arrays of int64, float64, bool or str.
         subset: the part of the dataset `spec`; empty for the whole.
+        weights: (n,) float64 of 0 or more, how much each image counts in the training; None for 1 each.
+        weight_column: the name of the column of the table that holds the weights.
     """
 
     name: str
@@ -70,6 +72,8 @@ class Contents:
     labelled: bool = True
     metadata: Mapping[str, np.ndarray] = field(default_factory=dict)
     subset: Mapping[str, Any] = field(default_factory=dict)
+    weights: np.ndarray | None = None
+    weight_column: str = ""
 
 
 class Dataset:
@@ -89,6 +93,7 @@ class Dataset:
         seed: the seed of these images' splits.
         metadata: further columns of a manifest, (n,) arrays of int64, float64, bool or str; empty for other kinds. A
             missing value is nan or "".
+        weights: (n,) float64 of 0 or more, how much each image counts in the training; None for 1 each.
         subset: the arguments `classes`, `limit`, `per_class` and `test` of `load_dataset`; empty for a whole dataset.
         contents: the result of the loader.
 
@@ -111,6 +116,7 @@ class Dataset:
         self.fractions = fractions
         self.seed = seed
         self.metadata = contents.metadata
+        self.weights = contents.weights
         self.subset = contents.subset
         self.contents = contents
         self._digests: np.ndarray | None = None
@@ -237,12 +243,7 @@ class Dataset:
 
         If no image can be read, the consequences (empty splits and classes) are not listed.
         """
-        table = self._table()
-        lines = [*self.contents.notes, *self._unreadable_lines()]
-        if table.any():
-            totals = table.sum(axis=0)
-            lines += [*self._class_lines(totals), *self._rare_lines(totals), *self._split_lines(table)]
-        return shorten(lines)
+        return shorten(list(warning_lines(self, self._table())))
 
     def _table(self) -> np.ndarray:
         """Returns the number of readable images, (splits, classes)."""
@@ -250,39 +251,6 @@ class Dataset:
         readable = self.digests != b""
         cells = self.splits[readable].astype(np.int64) * size + self.labels[readable]
         return np.bincount(cells, minlength=len(SPLITS) * size).reshape(len(SPLITS), size)
-
-    def _unreadable_lines(self) -> Iterator[str]:
-        if skipped := self.unreadable:
-            number = counted(len(skipped), "image")
-            yield f"{number} cannot be read, the first is '{skipped[0].id}': {skipped[0].reason}"
-
-    def _class_lines(self, totals: np.ndarray) -> Iterator[str]:
-        if not self.contents.labelled:
-            return
-        if len(self.classes) == 1:
-            yield (
-                f"all images are of one class, '{self.classes[0]}': heads need two or more; use the folder that holds "
-                "the class folders (or an array or a table with two labels)"
-            )
-        yield from look_alikes(self.classes)
-        yield from on_a_scale(self.classes, totals)
-
-    def _rare_lines(self, totals: np.ndarray) -> Iterator[str]:
-        words = {0: "no images", 1: "only one image"}
-        for label in np.flatnonzero(totals <= 1):
-            yield f"class '{self.classes[label]}' has {words[int(totals[label])]}"
-
-    def _split_lines(self, table: np.ndarray) -> Iterator[str]:
-        for code, split in enumerate(SPLITS):
-            if self.fractions[code] == 0:
-                continue
-            if not table[code].any():
-                yield f"split '{split}' has no images"
-                continue
-            missing = [self.classes[label] for label in np.flatnonzero(table[code] == 0)]
-            if missing:
-                classes = "class" if len(missing) == 1 else f"{len(missing)} of {len(self.classes)} classes:"
-                yield f"split '{split}' has no images of {classes} {enumerate_some(missing)}"
 
 
 def path_name(path: str, key: str | None = None) -> str:

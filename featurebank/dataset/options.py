@@ -17,7 +17,7 @@ from featurebank.system.options import OptionProblem, StageOptions
 _Fractions = Annotated[Sequence[float], MinLen(2), MaxLen(3), "two or three fractions, as [0.7, 0.3]"]
 _Classes = Annotated[Sequence[str], "a list of class names, as ['ant', 'bee']"]
 _Count = Annotated[int, Ge(1), "a whole number of images, 1 or more"]
-_Columns = Annotated[Mapping[str, str], "a name of a column for each of path, label and split"]
+_Columns = Annotated[Mapping[str, str], "a name of a column for each of path, label, split and weight"]
 
 
 @dataclass(frozen=True, kw_only=True)

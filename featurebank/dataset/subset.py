@@ -111,6 +111,7 @@ def select_subset(contents: Contents, subset: Subset) -> Contents:
         notes=(*contents.notes, *notes),
         metadata={name: column[positions] for name, column in contents.metadata.items()},
         subset=record,
+        weights=None if contents.weights is None else contents.weights[positions],
     )
 
 

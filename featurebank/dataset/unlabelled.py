@@ -93,6 +93,7 @@ def without_labels(dataset: Dataset, name: str) -> Dataset:
     contents = replace(
         dataset.contents, name=name, spec=UNLABELLED, classes=(UNLABELLED,), labels=zeros,
         predefined=zeros.astype(np.int8), labelled=False, metadata={}, subset={},
+        weights=None,
     )  # fmt: skip
     return Dataset(contents, DEFAULT_FRACTIONS, 0)
 

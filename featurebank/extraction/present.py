@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,9 +14,11 @@ from featurebank.bank.index import contained
 from featurebank.bank.items import Items
 from featurebank.bank.reader import Bank
 from featurebank.dataset import Dataset
+from featurebank.dataset.weights import WEIGHT
 from featurebank.errors import BankError, ConfigError
 from featurebank.extraction.options import ExtractOptions
 from featurebank.extraction.plan import plan_bank
+from featurebank.extraction.request import dataset_items, dataset_record
 from featurebank.extraction.state import read_state
 from featurebank.system import digest
 
@@ -46,11 +50,25 @@ def bank_as_requested(path: Path, dataset: Dataset, backbone: Backbone, options:
     with contextlib.suppress(BankError, ConfigError):
         bank, state = Bank(path), read_state(path, options.recipe(backbone))
         good = np.flatnonzero((dataset.digests != b"") & ~np.isin(dataset.digests, state.bad))
-        items = Items(dataset.ids, dataset.digests, dataset.labels, dataset.splits, dataset.metadata).select(good)
-        assert bank.manifest.items, "an open bank has items"
-        same = items.sorted().digest == bank.manifest.items["digest"] and bank.classes == tuple(dataset.classes)
+        items = dataset_items(dataset, good)
+        same = _lists(bank, items, dataset_record(dataset))
         plan = plan_bank(path, state, options, digest.distinct(items.digests))
         nothing = not plan.jobs and not plan.shared and (plan.taps, plan.views) == (bank.taps, bank.views)
         if same and nothing and (options.on_bad_image == "skip" or not bank.skipped):
             return bank
     return None
+
+
+def _lists(bank: Bank, items: Items, record: Mapping[str, Any]) -> bool:
+    """Returns whether the table of a bank has some images as they are now, with the same columns and roles."""
+    assert bank.manifest.items, "an open bank has items"
+    items, columns = items.sorted(), bank.metadata()
+    if items.digest != bank.manifest.items["digest"] or columns.keys() != items.metadata.keys():
+        return False
+    roles = all(bank.manifest.dataset.get(name) == record.get(name) for name in ("classes", WEIGHT))
+    return roles and all(_equal(columns[name], column) for name, column in items.metadata.items())
+
+
+def _equal(one: np.ndarray, other: np.ndarray) -> bool:
+    kinds = one.dtype.kind == other.dtype.kind
+    return kinds and bool(np.array_equal(one, other, equal_nan=one.dtype.kind == "f"))

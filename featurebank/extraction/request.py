@@ -7,9 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from featurebank.backbone import Backbone
 from featurebank.backbone.outline_files import check_taps, outline_of
+from featurebank.bank.items import Items
 from featurebank.dataset import Dataset
+from featurebank.dataset.weights import WEIGHT
 from featurebank.engine.catalog import check_engine
 from featurebank.errors import BackboneWarning, ConfigError, DatasetWarning
 from featurebank.extraction.cut_budget import is_budget, named_taps, within_budget
@@ -90,10 +94,26 @@ def end_request(dataset: Dataset, backbones: Sequence[Backbone], cache: Path, re
 
 def dataset_record(dataset: Dataset) -> dict[str, Any]:
     """Returns what the manifest of a bank records of its dataset."""
-    return {
+    record: dict[str, Any] = {
         "name": dataset.name, "spec": dataset.spec, "classes": list(dataset.classes),
         "fractions": list(dataset.fractions), "seed": dataset.seed, "subset": dict(dataset.subset),
     }  # fmt: skip
+    if dataset.weights is not None:
+        record[WEIGHT] = dataset.contents.weight_column
+    return record
+
+
+def dataset_items(dataset: Dataset, images: np.ndarray) -> Items:
+    """Returns the entries of some images in the table of a bank; columns with a role are among the metadata.
+
+    Args:
+        dataset: the images.
+        images: (m,) their rows in the dataset.
+    """
+    metadata = dict(dataset.metadata)
+    if dataset.weights is not None:
+        metadata[WEIGHT] = dataset.weights
+    return Items(dataset.ids, dataset.digests, dataset.labels, dataset.splits, metadata).select(images)
 
 
 def describe_backbones(backbones: Sequence[Backbone], reporter: Reporter) -> None:

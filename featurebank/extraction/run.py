@@ -16,7 +16,6 @@ import numpy as np
 
 from featurebank.bank.background import BackgroundWriter, RowWriter
 from featurebank.bank.index import Finder
-from featurebank.bank.items import Items
 from featurebank.dataset import Dataset
 from featurebank.dataset.decoding.decode import in_flight
 from featurebank.engine.feed import Bad, Batch, Prepared, feed
@@ -25,6 +24,7 @@ from featurebank.extraction.bad_images import BadImages
 from featurebank.extraction.options import ExtractOptions
 from featurebank.extraction.plan import ExtractionJob
 from featurebank.extraction.reading import Inputs, Lane, Reading, decode_any
+from featurebank.extraction.request import dataset_items
 from featurebank.extraction.state import state_of
 from featurebank.extraction.target import BankTarget, Running, Target
 from featurebank.system import digest
@@ -181,7 +181,7 @@ class ExtractionPass(FeaturePass):
                 f"none of the {counted(len(dataset), 'image')} of '{dataset.spec}' can be used; the first: {reason}"
             )
             raise DatasetError(message)
-        items = Items(dataset.ids, dataset.digests, dataset.labels, dataset.splits, dataset.metadata).select(good)
+        items = dataset_items(dataset, good)
         for target in self.targets:
             target.finish(items, skipped, seconds, self.busy(seconds))
         return len(digest.distinct(items.digests))

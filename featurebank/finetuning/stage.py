@@ -28,7 +28,7 @@ from featurebank.finetuning.outcome import check_start, gain
 from featurebank.finetuning.phases import ALL, Phase, describe, describe_batch_norm, plan_phases
 from featurebank.finetuning.program import TrainedModel
 from featurebank.finetuning.task import Task, ValidationResult, predict_rows
-from featurebank.fitting.data import check_splits
+from featurebank.fitting.checks import check_splits
 from featurebank.grafting.formats import KerasFormat
 from featurebank.grafting.metadata import About
 from featurebank.grafting.ranked_layers import best_in_layers

@@ -11,7 +11,9 @@ import numpy as np
 
 from featurebank.bank import Bank
 from featurebank.bank.vectors import positions_in
-from featurebank.errors import DatasetError, RamLimitError
+from featurebank.errors import RamLimitError
+from featurebank.fitting.checks import check_sample, check_splits
+from featurebank.fitting.weights import training_images
 from featurebank.heads.exact.shared import Shared
 from featurebank.heads.exact.streamed import StreamedShared
 from featurebank.heads.maps.stored import StoredMaps, stored_maps
@@ -44,6 +46,8 @@ class DataReference:
     """The fold whose images validate; None for the bank's own validation images."""
     sample: int | None = None
     """The number of training images; None for all."""
+    weighted: bool = True
+    """Whether the training images have the weights of the bank; otherwise all count alike."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,8 @@ class TrainingData:
     """Further views of the training images; stored features contain their own."""
     reference: DataReference | None = None
     """Where another process finds the same data; None for arrays that are in no bank."""
+    weights: np.ndarray | None = None
+    """(n,) float64 above 0, how much each training image counts; None for 1 each. Metrics count all images alike."""
 
     @classmethod
     def of(cls, bank: Bank, tap: str, views: int | None = None, sample: int | None = None) -> TrainingData:
@@ -78,14 +84,21 @@ class TrainingData:
             RamLimitError: the augmented views of maps do not fit into memory.
         """
         check_splits(bank)
-        train, val = positions_in(bank, "train")[:sample], positions_in(bank, "val")
-        y = bank.labels("train")[:sample]
-        check_sample(bank, y)
+        train, weights = training_images(bank, positions_in(bank, "train"), sample)
+        val, y = positions_in(bank, "val"), bank.labels()[train]
+        if sample is not None:
+            check_sample(bank, y)
         reference = DataReference(portable_path(bank.path), bank.digest, tap, views, sample=sample)
         views = bank.views if views is None else views
         X, augmented = load_features(bank, tap, train, views=views, beside=len(val))
         X_val, _ = load_features(bank, tap, val, beside=len(train) * (1 + views), share=_VALIDATION)
-        return cls(tap, X, y, X_val, bank.labels("val"), len(bank.classes), augmented, reference)
+        return cls(tap, X, y, X_val, bank.labels("val"), len(bank.classes), augmented, reference, weights)
+
+    @cached_property
+    def unweighted(self) -> TrainingData:
+        """The same images, which all count alike."""
+        reference = self.reference and replace(self.reference, weighted=False)
+        return self if self.weights is None else replace(self, weights=None, reference=reference)
 
     @cached_property
     def in_memory(self) -> TrainingData:
@@ -135,8 +148,8 @@ class TrainingData:
     def shared(self) -> Shared:
         """The quantities that heads on these images compute once and share."""
         if isinstance(self.X, StoredVectors):
-            return StreamedShared(self.X, self.y, passes=self.passes)
-        return Shared(np.asarray(self.X), self.y)
+            return StreamedShared(self.X, self.y, self.weights, self.passes)
+        return Shared(np.asarray(self.X), self.y, self.weights)
 
     @cached_property
     def passes(self) -> Passes | None:
@@ -166,24 +179,6 @@ class TrainingData:
     def unseen(self, names: Sequence[str]) -> list[str]:
         """Returns the names of the classes with validation images but without training images."""
         return [names[label] for label in np.setdiff1d(self.y_val, self.y)]
-
-
-def check_sample(bank: Bank, labels: np.ndarray) -> None:
-    """Checks that a sample of training images has two classes.
-
-    Args:
-        bank: the bank.
-        labels: (n,) the labels of the sample.
-
-    Raises:
-        DatasetError: all images of the sample are of one class.
-    """
-    if len(labels) and (labels == labels[0]).all():
-        message = (
-            f"the first {counted(len(labels), 'training image')} of '{bank.name}' are all of class "
-            f"'{bank.classes[int(labels[0])]}', but a head needs at least two classes: use a larger --sample"
-        )
-        raise DatasetError(message)
 
 
 def read_features(bank: Bank, tap: str, split: str, *, views: int = 0) -> tuple[Features, list[np.ndarray]]:
@@ -257,32 +252,3 @@ def check_fit(X: StoredFeatures, tap: str, *, beside: int = 0) -> None:
         f"{tidy_bytes(ram_limit())}: train it on fewer images with --sample N{example}, or increase --ram"
     )
     raise RamLimitError(message)
-
-
-def check_splits(bank: Bank) -> None:
-    """Checks that heads can be trained and validated on a bank's own split.
-
-    Raises:
-        DatasetError: a split is empty, the training images have only one class, or no validation image belongs to a
-            class with training images.
-    """
-    y, y_val = bank.labels("train"), bank.labels("val")
-    for name, labels in (("training images", y), ("validation images", y_val)):
-        if not len(labels):
-            message = (
-                f"'{bank.name}' has no {name} among its {counted(len(bank), 'image')}: extract again with another "
-                "--split, such as --split .7,.15,.15, or with more images"
-            )
-            raise DatasetError(message)
-    if len(np.unique(y)) < 2:  # noqa: PLR2004 - a classifier needs two
-        message = (
-            f"every one of {counted(len(y), 'training image')} is of class '{bank.classes[int(y[0])]}', but a head "
-            "needs at least two classes: check the labels, or extract again with another --split"
-        )
-        raise DatasetError(message)
-    if not np.isin(y_val, y).any():
-        message = (
-            f"none of the {counted(len(y_val), 'validation image')} of '{bank.name}' is of a class that has training "
-            "images, so every head would misclassify all of them: check the labels (are they classes?), or add images"
-        )
-        raise DatasetError(message)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from featurebank.errors import RamLimitError
+from featurebank.errors import HeadError, RamLimitError
 from featurebank.fitting.data import TrainingData
 from featurebank.fitting.fitted import Fitted, OnFitted, failed, one_line
 from featurebank.fitting.parallel import fit_in_parallel
@@ -21,6 +21,7 @@ from featurebank.fitting.spec import HeadSpec
 from featurebank.heads.kinds import Family
 from featurebank.heads.memory import is_shortage
 from featurebank.system.runtime import limited_blas
+from featurebank.training.common_parameters import IGNORE, SAMPLE_WEIGHT
 
 
 def fit_heads(specs: Sequence[tuple[HeadSpec, int]], data: TrainingData, on_fitted: OnFitted) -> None:
@@ -40,6 +41,12 @@ def fit_heads(specs: Sequence[tuple[HeadSpec, int]], data: TrainingData, on_fitt
     """
     on_fitted = _with_calibration(specs, data, on_fitted)
     specs = [(spec.uncalibrated(), seed) for spec, seed in specs]
+    for part, source in _by_weights(specs, data, on_fitted):
+        _fit_alike([specs[i] for i in part], source, _renumbered(part, on_fitted))
+
+
+def _fit_alike(specs: Sequence[tuple[HeadSpec, int]], data: TrainingData, on_fitted: OnFitted) -> None:
+    """Fits heads that all use the weights of the images as they are in `data`."""
     families: dict[Family | None, list[int]] = {}
     for position, (spec, _) in enumerate(specs):
         families.setdefault(spec.head_kind.family, []).append(position)
@@ -52,6 +59,41 @@ def fit_heads(specs: Sequence[tuple[HeadSpec, int]], data: TrainingData, on_fitt
                     fit_in_programs(selection, source, report)
             else:
                 fit_in_parallel(selection, source, report)
+
+
+def _by_weights(
+    specs: Sequence[tuple[HeadSpec, int]], data: TrainingData, on_fitted: OnFitted
+) -> Iterator[tuple[list[int], TrainingData]]:
+    """Divides heads by what becomes of the weights of the training images.
+
+    Args:
+        specs: the specification and the seed of each head.
+        data: the features, perhaps with weights.
+        on_fitted: receives the failure of those that cannot weight images.
+
+    Yields:
+        The positions of some heads, and the images with or without weights.
+    """
+    if data.weights is None:
+        yield list(range(len(specs))), data
+        return
+    ignoring = [place for place, (spec, _) in enumerate(specs) if spec.ignores_weights]
+    using = []
+    for place, (spec, seed) in enumerate(specs):
+        if place in ignoring:
+            continue
+        if spec.head_kind.weights_images:
+            using.append(place)
+        else:
+            on_fitted(place, failed(spec.make(seed), 0.0, 1, HeadError(_no_weights(spec))))
+    yield from ((part, source) for part, source in ((using, data), (ignoring, data.unweighted)) if part)
+
+
+def _no_weights(spec: HeadSpec) -> str:
+    return (
+        f"head '{spec.kind}' cannot weight images, and these have weights: leave it out, or set its parameter "
+        f"{SAMPLE_WEIGHT}={IGNORE} to count all images alike"
+    )
 
 
 def _by_features(

@@ -20,7 +20,9 @@ from featurebank.bank.vectors import positions_in
 from featurebank.dataset.class_names import in_order
 from featurebank.dataset.core import FOLD
 from featurebank.errors import DatasetError
-from featurebank.fitting.data import DataReference, Features, TrainingData, check_sample, load_features
+from featurebank.fitting.checks import check_sample
+from featurebank.fitting.data import DataReference, Features, TrainingData, load_features
+from featurebank.fitting.weights import training_images
 from featurebank.storage.caches import portable_path
 from featurebank.system import digest
 from featurebank.system.alike import enumerate_some
@@ -175,6 +177,7 @@ class FoldedImages:
         views = bank.views if views is None else views
         positions = positions_in(bank, "train", "val")
         self._bank, self._tap, self._classes, self._view_count = bank, tap, len(bank.classes), views
+        self._positions = positions
         self._labels, self._digests = bank.labels()[positions], bank.digests()[positions]
         if len(present := np.unique(self._labels)) < 2:  # noqa: PLR2004 - a classifier needs two
             what = f"of class '{bank.classes[int(present[0])]}'" if len(present) else "in the test split"
@@ -191,11 +194,14 @@ class FoldedImages:
             sample: the number of training images, see `TrainingData.of`; None for all.
         """
         inside = _is_inside(self._bank, self._digests, self._labels, fold)
-        X, y, outside = self._features, self._labels, ~inside
+        X, y = self._features, self._labels
+        training, weights = training_images(self._bank, self._positions[~inside], sample)
+        outside = np.searchsorted(self._positions, training)
         if sample is not None:
-            outside = np.flatnonzero(outside)[:sample]
             check_sample(self._bank, y[outside])
         views = [view[outside] for view in self._views]
         place, mark = portable_path(self._bank.path), self._bank.digest
         reference = DataReference(place, mark, self._tap, self._view_count, fold, sample)
-        return TrainingData(self._tap, X[outside], y[outside], X[inside], y[inside], self._classes, views, reference)
+        return TrainingData(
+            self._tap, X[outside], y[outside], X[inside], y[inside], self._classes, views, reference, weights
+        )  # fmt: skip

@@ -74,7 +74,9 @@ def reference_data(reference: DataReference) -> Iterator[TrainingData]:
     """
     key = reference.place, reference.bank
     with _loaders.using(key, lambda: DataLoader(open_shared_bank(*key))) as loader:
-        yield loader.get(reference.tap, reference.views, reference.fold and Fold(*reference.fold), reference.sample)
+        fold = reference.fold and Fold(*reference.fold)
+        data = loader.get(reference.tap, reference.views, fold, reference.sample)
+        yield data if reference.weighted else data.unweighted
 
 
 def open_shared_bank(place: str, digest: str) -> Bank:

@@ -41,4 +41,7 @@ def fit_in_programs(specs: Sequence[tuple[HeadSpec, int]], data: TrainingData, o
                 failure = str(error)
         on_fitted(places[position], Fitted(heads[position], seconds, together, scores_by_split, (), failure))
 
-    heads[0].train_heads(heads, data.X, data.y, (data.X_val, data.y_val), views=data.views, on_trained=on_trained)
+    heads[0].train_heads(
+        heads, data.X, data.y, (data.X_val, data.y_val), views=data.views, on_trained=on_trained,
+        sample_weight=data.weights,
+    )  # fmt: skip

@@ -8,8 +8,9 @@ from functools import cached_property
 from typing import Any
 
 from featurebank.heads.catalog import kind_of
-from featurebank.heads.kinds import HeadKind, is_calibrated, uncalibrated
+from featurebank.heads.kinds import HeadKind
 from featurebank.system import digest
+from featurebank.training.common_parameters import ignores_weights, is_calibrated, uncalibrated
 from featurebank.words import counted
 
 VIEWS, SAMPLE = "number of views", "number of training images"
@@ -60,6 +61,11 @@ class HeadSpec:
     def is_calibrated(self) -> bool:
         """Whether its probabilities are calibrated."""
         return is_calibrated(self.params)
+
+    @property
+    def ignores_weights(self) -> bool:
+        """Whether all training images count alike, although the bank has weights."""
+        return ignores_weights(self.params)
 
     def uncalibrated(self) -> HeadSpec:
         """Returns the specification without calibration."""

@@ -14,11 +14,12 @@ from featurebank.errors import ConfigError, FeatureBankError, HeadError, HeadInp
 from featurebank.fitting.spec import HeadSpec
 from featurebank.grid.files import NOT_PARAMETERS, Grid, GridBlock, read_blocks
 from featurebank.grid.tails import Tails
-from featurebank.heads.kinds import CALIBRATE, HeadKind, uncalibrated
+from featurebank.heads.kinds import HeadKind
 from featurebank.heads.needs import MAPS, MAPS_AT_A_CUT, VECTORS
 from featurebank.system import digest
 from featurebank.system.progress import SILENT, Reporter
 from featurebank.training.class_weights import weights_of_classes
+from featurebank.training.common_parameters import CALIBRATE, IGNORE, SAMPLE_WEIGHT, USE, uncalibrated
 from featurebank.words import counted, problem_lines, shown
 
 _ROWS, _MAP = 2, 3
@@ -125,12 +126,22 @@ def _kind(block: GridBlock) -> tuple[HeadKind | None, dict[str, str]]:
     return kind, {name: f"{block.at(name)}{error}" for name, error in wrong.items()}
 
 
+def _wrong_common(kind: HeadKind, params: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yields the problems of the parameters that every kind of head takes."""
+    from featurebank.heads.calibration import METHODS
+
+    if params.get(CALIBRATE) not in (None, *METHODS):
+        value = params[CALIBRATE]
+        yield CALIBRATE, f"head '{kind.name}': calibrate is {value!r}: expected 'temperature', or leave it out"
+    if params.get(SAMPLE_WEIGHT) not in (None, USE, IGNORE):
+        value = shown(params[SAMPLE_WEIGHT])
+        yield SAMPLE_WEIGHT, f"head '{kind.name}': {SAMPLE_WEIGHT} is {value}: expected '{USE}' or '{IGNORE}'"
+
+
 def _problems(
     kind: HeadKind | None, params: Mapping[str, Any], tap: Any, bank: Bank, tails: Tails
 ) -> Iterator[tuple[str, str]]:
     """Yields the key and the text of each problem of one head; `kind` is None if its problem is reported already."""
-    from featurebank.heads.calibration import METHODS
-
     shape = None
     try:
         if not isinstance(tap, str):
@@ -147,11 +158,7 @@ def _problems(
     except ConfigError as error:
         yield "kind", str(error)
         return
-    if params.get(CALIBRATE) not in (None, *METHODS):
-        yield (
-            CALIBRATE,
-            f"head '{kind.name}': calibrate is {params[CALIBRATE]!r}: expected 'temperature', or leave it out",
-        )
+    yield from _wrong_common(kind, params)
     if kind.needs != VECTORS and shape is not None and len(shape) == 1:
         advice = _map_advice(bank, "map")
         numbers = counted(shape[0], "number")

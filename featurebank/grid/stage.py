@@ -16,7 +16,7 @@ from featurebank.bank import Bank
 from featurebank.bank.locks.claims import Claims
 from featurebank.bank.vectors import positions_in
 from featurebank.errors import BankWarning, DatasetWarning, HeadError
-from featurebank.fitting.data import check_splits
+from featurebank.fitting.checks import check_splits
 from featurebank.fitting.folds import check_folds
 from featurebank.fitting.spec import HeadSpec
 from featurebank.grid.expand import expand

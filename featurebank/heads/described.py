@@ -22,8 +22,9 @@ from featurebank.heads.base import Head
 from featurebank.heads.calibration import CalibratedHead
 from featurebank.heads.catalog import HEADS
 from featurebank.heads.estimators import EstimatorHead
-from featurebank.heads.kinds import CALIBRATE, HeadKind
+from featurebank.heads.kinds import HeadKind
 from featurebank.system import digest
+from featurebank.training.common_parameters import CALIBRATE
 
 _NOT_DESCRIBED = ("random_state", "n_jobs", "verbose")
 """The seed is that of the run; the others change no result."""

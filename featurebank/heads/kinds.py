@@ -16,9 +16,14 @@ from typing import Any, NamedTuple
 from featurebank.errors import ConfigError, unknown_name
 from featurebank.system import digest
 from featurebank.system.runtime import threads
+from featurebank.training.common_parameters import (
+    CALIBRATE,
+    SAMPLE_WEIGHT,
+    changed_from_default,
+    is_calibrated,
+    own_params,
+)
 
-CALIBRATE = "calibrate"
-"""A parameter that every head takes: "temperature", or "none" (as None, which a grid file cannot say)."""
 _BEFORE = ("standardize", "pca")
 """Parameters of the steps before a scikit-learn estimator."""
 _NOT_RECORDED = ("self", "random_state", "n_jobs")
@@ -154,7 +159,7 @@ class HeadKind:
         them (`max_features = 1` is one feature, 1.0 is all of them).
         """
         defaults = self.default_params
-        full = {**defaults, **(params if is_calibrated(params) else uncalibrated(params))}
+        full = {**defaults, **changed_from_default(params)}
         full = {name: value for name, value in full.items() if name not in self.added or value != defaults[name]}
         if self.own:
             for name, value in params.items():
@@ -179,7 +184,7 @@ class HeadKind:
         """
         factory = self.target_class
         known = [*inspect.signature(factory).parameters, *(() if self.own else _BEFORE)]
-        known = [name for name in [*known, CALIBRATE] if name not in {"self", "random_state"}]
+        known = [name for name in [*known, CALIBRATE, SAMPLE_WEIGHT] if name not in {"self", "random_state"}]
         refused: Mapping[str, str] = factory.refused if self.own else {}
         problems: dict[str, ConfigError] = {}
         for name in names:
@@ -233,7 +238,7 @@ class HeadKind:
 
     def make(self, params: Mapping[str, Any], *, random_state: int = 0) -> Any:
         """Returns an unfitted head; see `featurebank.make_head`."""
-        plain = self._plain(uncalibrated(params), random_state)
+        plain = self._plain(own_params(params), random_state)
         if not is_calibrated(params):
             return plain
         from featurebank.heads.calibration import CalibratedHead
@@ -275,16 +280,6 @@ class HeadKind:
                 f"head '{self.name}' cannot be imported ({error}): expected MODULE:CLASS, as sklearn.svm:LinearSVC"
             )
             raise ConfigError(message) from error
-
-
-def is_calibrated(params: Mapping[str, Any]) -> bool:
-    """Returns whether parameters ask for calibration."""
-    return params.get(CALIBRATE) not in (None, "none")
-
-
-def uncalibrated(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns parameters without `calibrate`."""
-    return {name: value for name, value in params.items() if name != CALIBRATE}
 
 
 def _text(value: Any) -> str | None:

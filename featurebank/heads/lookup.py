@@ -11,11 +11,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from featurebank.heads.kinds import CALIBRATE, HeadKind
+from featurebank.heads.kinds import HeadKind
+from featurebank.training.common_parameters import CALIBRATE, SAMPLE_WEIGHT, USE
 
 _CALIBRATE = (
     '"temperature" divides the logits by the number that is best for the validation images, so that the probabilities '
     "can be believed; null leaves them as they are"
+)
+_SAMPLE_WEIGHT = (
+    '"ignore" counts all training images alike where the dataset has a column of weights (images of weight 0 stay left '
+    'out); "use" weighs them'
 )
 _ENTRY = re.compile(r"^    (\w+(?:, \w+)*): (.*)$")
 _THEIRS = re.compile(r"^(\w+(?:, \w+)*)\s*:\s")
@@ -40,11 +45,11 @@ def list_parameters(kind: HeadKind) -> list[Parameter]:
     Example:
         >>> from featurebank.heads.catalog import kind_of
         >>> [parameter.name for parameter in list_parameters(kind_of("ridge"))]
-        ['alpha', 'standardize', 'pca', 'class_weight', 'calibrate']
+        ['alpha', 'standardize', 'pca', 'class_weight', 'calibrate', 'sample_weight']
     """
     meanings = _ours(kind.target_class) if kind.own else {**_of_steps(), **dict(_theirs(kind.target_class))}
     parameters = [Parameter(name, default, meanings.get(name, "")) for name, default in kind.default_params.items()]
-    return [*parameters, Parameter(CALIBRATE, None, _CALIBRATE)]
+    return [*parameters, Parameter(CALIBRATE, None, _CALIBRATE), Parameter(SAMPLE_WEIGHT, USE, _SAMPLE_WEIGHT)]
 
 
 def _of_steps() -> dict[str, str]:

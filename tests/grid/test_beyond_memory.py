@@ -16,7 +16,8 @@ import featurebank
 from featurebank import train_heads
 from featurebank.bank import Bank
 from featurebank.errors import BankDamagedError, ConfigError, DatasetError, HeadError
-from featurebank.fitting.data import TrainingData, check_sample
+from featurebank.fitting.checks import check_sample
+from featurebank.fitting.data import TrainingData
 from featurebank.fitting.spec import HeadSpec
 from featurebank.grid import time_budget
 from featurebank.heads.streamed.passes import Passes

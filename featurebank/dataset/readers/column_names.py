@@ -1,4 +1,4 @@
-"""Finds the columns of a table that hold paths, labels and splits, whatever their names."""
+"""Finds the columns of a table that hold paths, labels, splits and weights, whatever their names."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from featurebank.dataset.sources.rows import Problems
 from featurebank.words import counted
 
 NEEDED = ("path", "label")
-KNOWN = (*NEEDED, "split")
+TEXTS = (*NEEDED, "split")
+"""The columns that hold texts."""
+KNOWN = (*TEXTS, "weight")
 
 ALIASES = {
     "path": {
@@ -20,10 +22,13 @@ ALIASES = {
         "label", "labels", "class", "classes", "class_name", "classname", "class_label", "category", "target",
     },
     "split": {"split", "splits", "subset", "partition"},
+    "weight": {"weight", "weights", "sample_weight", "sample_weights", "image_weight"},
 }  # fmt: skip
 """Usual names of the columns, in any case; blanks and hyphens count as underscores."""
 
-_EXPECTED = "expected the columns path,label[,split] and any others, or their names in --columns path=A,label=B"
+_EXPECTED = (
+    "expected the columns path,label[,split][,weight] and any others, or their names in --columns path=A,label=B"
+)
 
 
 def choose_columns(
@@ -37,7 +42,7 @@ def choose_columns(
         problems: collects the problems of the table.
 
     Returns:
-        The name of each existing column, by "path", "label" and "split", and a note about those with other names.
+        The name of each existing column of `KNOWN`, by its role, and a note about those with other names.
 
     Raises:
         DatasetError: a column is missing or occurs several times, or several columns could be meant.

@@ -5,14 +5,14 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from featurebank.dataset.readers.column_names import KNOWN, choose_columns
+from featurebank.dataset.readers.column_names import KNOWN, TEXTS, choose_columns
 from featurebank.dataset.readers.text_encoding import decode_text
 from featurebank.dataset.sources.rows import Problems
 from featurebank.errors import MissingDependencyError
@@ -31,16 +31,19 @@ class Table:
     """A manifest as it was read; only its form has been checked.
 
     Args:
-        columns: the texts of each text column, by name; "path", "label" and "split" whatever their names in the file.
+        columns: the texts of each text column, by name; "path", "label", "split" and "weight" whatever their names in
+            the file.
         arrays: the numeric and boolean columns, by name.
         notes: notes about omitted columns.
         place: returns the location of a row, as "line 7".
+        roles: the names in the file of the columns "path", "label", "split" and "weight".
     """
 
     columns: dict[str, Sequence[str]]
     arrays: dict[str, np.ndarray]
     notes: tuple[str, ...]
     place: Callable[[int], str]
+    roles: Mapping[str, str] = field(default_factory=dict)
 
 
 def from_csv(data: bytes, delimiter: str, problems: Problems, renames: Mapping[str, str]) -> Table:
@@ -50,7 +53,7 @@ def from_csv(data: bytes, delimiter: str, problems: Problems, renames: Mapping[s
         data: the file.
         delimiter: the separator of columns, unless only another usual one occurs in the first line.
         problems: collects the problems of the table.
-        renames: the user's names for the columns "path", "label" and "split".
+        renames: the user's names for the columns of `KNOWN`.
 
     Raises:
         DatasetError: it is not such a file, or a column is missing.
@@ -84,7 +87,7 @@ def from_csv(data: bytes, delimiter: str, problems: Problems, renames: Mapping[s
     unnamed = header.count("")
     notes = [f"{unnamed} column{'' if unnamed == 1 else 's'} without a name: omitted"] if unnamed else []
     named: dict[str, Sequence[str]] = {name: column for name, column in zip(header, columns or (), strict=True) if name}
-    return Table(_renamed(named, roles, notes), {}, (*renamed, *notes), place)
+    return Table(_renamed(named, roles, notes), {}, (*renamed, *notes), place, roles)
 
 
 def from_parquet(data: bytes, problems: Problems, renames: Mapping[str, str]) -> Table:
@@ -93,7 +96,7 @@ def from_parquet(data: bytes, problems: Problems, renames: Mapping[str, str]) ->
     Args:
         data: the file.
         problems: collects the problems of the table.
-        renames: the user's names for the columns "path", "label" and "split".
+        renames: the user's names for the columns of `KNOWN`.
 
     Raises:
         DatasetError: it is not such a file, a column is missing, or path, label or split has neither texts nor whole
@@ -223,17 +226,18 @@ def _from_arrow(table: Any, problems: Problems, renames: Mapping[str, str]) -> T
     columns: dict[str, Sequence[str]] = {}
     arrays: dict[str, np.ndarray] = {}
     for name, column in named.items():
-        values = _texts(column) if name in KNOWN else _values(column)
+        values = _texts(column) if name in TEXTS else _values(column)
         if isinstance(values, np.ndarray):
             arrays[name] = values
         elif values is not None:
             columns[name] = values
         elif name in KNOWN:
-            problems.add(f"the column '{roles[name]}' is of type {column.type}: expected texts")
+            expected = "texts" if name in TEXTS else "numbers"
+            problems.add(f"the column '{roles[name]}' is of type {column.type}: expected {expected}")
         else:
             notes.append(f"column '{name}' is of type {column.type}, which cannot be metadata: omitted")
     problems.check()
-    return Table(columns, arrays, (*renamed, *notes), lambda row: f"row {row + 1}")
+    return Table(columns, arrays, (*renamed, *notes), lambda row: f"row {row + 1}", roles)
 
 
 def _texts(column: Any) -> Sequence[str] | None:

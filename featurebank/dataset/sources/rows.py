@@ -1,4 +1,4 @@
-"""Datasets that are tables: rows of path, label and split, checked as a whole before any image is read."""
+"""Datasets that are tables: rows of path, label, split and weight, checked as a whole before any image is read."""
 
 from __future__ import annotations
 
@@ -54,12 +54,14 @@ class TableRows:
         labels: class names.
         codes: split codes, -1 for undecided; None if the table has no splits.
         place: returns the location of a row, as "line 7".
+        weights: (n,) float64; None if the table has no weights.
     """
 
     paths: Sequence[str]
     labels: Sequence[str]
     codes: Sequence[int] | None
     place: Callable[[int], str]
+    weights: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,7 @@ class Columns:
         labels: (n,) int32 indices into `classes`.
         predefined: (n,) int8 split codes, -1 for undecided; None if no split is given.
         notes: notes for the user.
+        weights: (n,) float64; None if the table has no weights.
     """
 
     keep: list[int] | None
@@ -81,12 +84,13 @@ class Columns:
     labels: np.ndarray
     predefined: np.ndarray | None
     notes: tuple[str, ...]
+    weights: np.ndarray | None = None
 
 
 def columns(rows: TableRows, problems: Problems) -> Columns:
     """Turns rows into the columns of a dataset.
 
-    A repeated path with the same label and split is the same image; with another label or split it is a problem.
+    A repeated path with the same label, split and weight is the same image; with others it is a problem.
 
     Raises:
         DatasetError: there is any problem.
@@ -106,6 +110,7 @@ def columns(rows: TableRows, problems: Problems) -> Columns:
         labels=np.fromiter((number[label] for label in labels), np.int32, len(labels)),
         predefined=None if rows.codes is None else _predefined([rows.codes[index] for index in selected]),
         notes=(note,) if again else (),
+        weights=None if rows.weights is None else rows.weights[list(selected)],
     )
 
 
@@ -125,6 +130,8 @@ def _distinct(rows: TableRows, problems: Problems) -> list[int] | None:
             problems.add(f"{where} as '{rows.labels[known]}', here as '{rows.labels[index]}'")
         elif rows.codes is not None and rows.codes[index] != rows.codes[known]:
             problems.add(f"{where} in another split")
+        elif rows.weights is not None and rows.weights[index] != rows.weights[known]:
+            problems.add(f"{where} with the weight {rows.weights[known]:g}, here with {rows.weights[index]:g}")
     return keep
 
 

@@ -1,4 +1,4 @@
-"""Datasets that are a table: a CSV or Parquet file with the columns path and label, and optionally split."""
+"""Datasets that are a table: a CSV or Parquet file with the columns path and label, and optionally split and weight."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from featurebank.dataset.sources.rows import Problems, TableRows, columns
 from featurebank.dataset.sources.starts import find_start, with_slashes
 from featurebank.dataset.spec_options import join_options, split_options
 from featurebank.dataset.splits import UNDECIDED
+from featurebank.dataset.weights import WEIGHT, read_weights
 from featurebank.errors import DatasetError
 from featurebank.system.files import read_regular
 
@@ -28,7 +29,7 @@ SUFFIXES = (".csv", ".tsv", ".parquet")
 
 
 def load(argument: str) -> Contents:
-    """Loads a manifest: one row per image, with the columns path, label, optionally split, and any others.
+    """Loads a manifest: one row per image, with the columns path, label, optionally split and weight, and any others.
 
     Paths are relative to the manifest's folder, absolute, or URLs. An empty split is decided by content, as everywhere.
     Further columns become metadata. The usual alternative column names are recognized, as "filename" and "class"; so
@@ -36,7 +37,7 @@ def load(argument: str) -> Contents:
 
     Args:
         argument: the path or the URL of a .csv, .tsv or .parquet file; `~` is the home directory. A following
-            "#path=A,label=B,split=C" names the columns.
+            "#path=A,label=B,split=C,weight=D" names the columns.
 
     Raises:
         DatasetError: it cannot be read or is wrong; the message lists several problems at once, with their lines.
@@ -78,6 +79,8 @@ def contents_of_table(table: Table, problems: Problems, folder: str, name: str, 
         predefined=distinct.predefined,
         notes=(*table.notes, *slashes, *elsewhere, *notes, *distinct.notes),
         metadata=further,
+        weights=distinct.weights,
+        weight_column=table.roles.get(WEIGHT, WEIGHT) if distinct.weights is not None else "",
     )
 
 
@@ -124,7 +127,12 @@ def _rows(table: Table, folder: str, problems: Problems) -> tuple[TableRows, lis
     codes = None if split is None else _codes(split, table.place, problems)
     clean = {label: " ".join(label.split()) for label in set(labels)}
     paths, notes = with_slashes(paths, folder)
-    return TableRows(paths, [clean[label] for label in labels], codes, table.place), notes
+    return TableRows(paths, [clean[label] for label in labels], codes, table.place, _weights(table, problems)), notes
+
+
+def _weights(table: Table, problems: Problems) -> np.ndarray | None:
+    column = table.arrays.get(WEIGHT, table.columns.get(WEIGHT))
+    return None if column is None else read_weights(column, table.roles.get(WEIGHT, WEIGHT), table.place, problems)
 
 
 def _check_filled(name: str, column: Sequence[str], place: Callable[[int], str], problems: Problems) -> None:
@@ -144,7 +152,7 @@ def _codes(column: Sequence[str], place: Callable[[int], str], problems: Problem
 
 
 def _metadata(table: Table, keep: list[int] | None) -> tuple[dict[str, np.ndarray], list[str]]:
-    further = dict(table.arrays)
+    further = {name: column for name, column in table.arrays.items() if name not in KNOWN}
     notes: list[str] = []
     for name, column in table.columns.items():
         if name in KNOWN:

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from featurebank.backbone import Backbone, recorded_source
-from featurebank.bank.items import Items
 from featurebank.bank.locks.writer_lock import explain_read_only
 from featurebank.bank.manifest import MANIFEST
 from featurebank.bank.pieces.notes import check_place
@@ -24,7 +23,7 @@ from featurebank.extraction.pieces.listing import ListedPieces, list_pieces
 from featurebank.extraction.pieces.plan import PiecePlan, plan_pieces, request_slice_size
 from featurebank.extraction.places import locate
 from featurebank.extraction.plan import BankPlan, plan_bank
-from featurebank.extraction.request import begin_request, dataset_record, end_request
+from featurebank.extraction.request import begin_request, dataset_items, dataset_record, end_request
 from featurebank.extraction.run import count_unreadable
 from featurebank.extraction.state import read_state
 from featurebank.extraction.target import BankTarget
@@ -80,7 +79,7 @@ class RequestedBank:
             size: the number of images in a slice.
         """
         readable = np.flatnonzero(dataset.digests != b"")
-        items = Items(dataset.ids, dataset.digests, dataset.labels, dataset.splits, dataset.metadata).select(readable)
+        items = dataset_items(dataset, readable)
         unreadable = tuple({"id": one.id, "reason": one.reason} for one in dataset.unreadable)
         request = PieceRequest(
             plan.state.recipe, dataset_record(dataset), recorded_source(self.backbone), items.sorted(), plan.taps,

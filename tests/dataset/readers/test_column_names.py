@@ -32,7 +32,7 @@ def test_the_plain_names_need_no_word() -> None:
 
 @pytest.mark.parametrize("role", sorted(ALIASES))
 def test_usual_names_are_understood_in_any_case(role: str) -> None:
-    others = {"path": ("label",), "label": ("path",), "split": ("path", "label")}[role]
+    others = {"path": ("label",), "label": ("path",), "split": ("path", "label"), "weight": ("path", "label")}[role]
     for name in ALIASES[role] - {role}:
         for spelling in (name, name.upper(), name.replace("_", " ").title(), name.replace("_", "-")):
             found, notes = choose(spelling, *others)

@@ -1,0 +1,75 @@
+"""The columns of a bank's table of images that have a role: `weight` holds how much each image counts.
+
+They are metadata columns, and the manifest says that they have the role. A column of that name in a bank whose manifest
+does not say so is metadata like any other.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from featurebank.bank.items import Items
+from featurebank.bank.pages.page import damaged
+from featurebank.bank.pages.stored_items import REMEDY
+from featurebank.dataset.weights import WEIGHT, describe_weights
+
+if TYPE_CHECKING:
+    from featurebank.bank.manifest import Manifest
+
+
+class RoleColumns:
+    """What a bank says about the columns with a role."""
+
+    path: Path
+    manifest: Manifest
+    _items: Items
+
+    @property
+    def weight_column(self) -> str | None:
+        """The column of the dataset's table that holds the weights of the images; None without weights."""
+        column: str | None = self.manifest.dataset.get(WEIGHT)
+        return column
+
+    def sample_weights(self, split: str | None = None) -> np.ndarray | None:
+        """Returns how much each image counts in the training: (n,) float64 of 0 or more, in the order of `ids`.
+
+        Heads and fine-tunes use the weights of the training images; metrics weigh all images alike.
+
+        Args:
+            split: "train", "val" or "test"; None for all.
+
+        Returns:
+            The weights; None if the dataset has none, so that all images count alike.
+
+        Raises:
+            UnknownNameError: there is no such split.
+            BankDamagedError: the bank lists weights that it does not have.
+
+        Example:
+            >>> bank.sample_weights("train") is None
+            True
+        """
+        positions = self._positions(split)
+        return None if self.weight_column is None else self._weights()[positions]
+
+    def weight_line(self) -> str | None:
+        """Returns one line for the user about the weights of the training images; None without weights."""
+        weights = self.sample_weights("train")
+        return None if weights is None else describe_weights(weights, self.weight_column or "")
+
+    def _weights(self) -> np.ndarray:
+        column = self._items.metadata.get(WEIGHT)
+        weights = None if column is None or column.dtype.kind not in "iuf" else np.asarray(column, np.float64)
+        if weights is None or not (np.isfinite(weights).all() and (weights >= 0).all()):
+            raise damaged(self.path, REMEDY)
+        return weights
+
+    def _role_digests(self) -> list[dict[str, str]]:
+        """Returns the digests of these columns, for the digest of the bank; empty without any."""
+        return [] if self.weight_column is None else [{WEIGHT: self._items.column_digest(self._weights())}]
+
+    def _positions(self, split: str | None) -> np.ndarray:
+        raise NotImplementedError

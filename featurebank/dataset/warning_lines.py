@@ -1,0 +1,79 @@
+"""The warnings about a dataset: what a user should know about its images, classes and splits before it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from featurebank.dataset.class_names import look_alikes, on_a_scale
+from featurebank.dataset.splits import SPLITS, TRAIN
+from featurebank.dataset.weights import describe_weights
+from featurebank.system.alike import enumerate_some
+from featurebank.words import counted
+
+if TYPE_CHECKING:
+    from featurebank.dataset.core import Dataset
+
+
+def warning_lines(dataset: Dataset, table: np.ndarray) -> Iterator[str]:
+    """Yields the problems of a dataset, one line each.
+
+    If no image can be read, the consequences (empty splits and classes) are not listed.
+
+    Args:
+        dataset: with its content digests.
+        table: (splits, classes) the number of readable images.
+    """
+    yield from dataset.contents.notes
+    yield from _unreadable_lines(dataset)
+    if table.any():
+        totals = table.sum(axis=0)
+        yield from _class_lines(dataset, totals)
+        yield from _rare_lines(dataset.classes, totals)
+        yield from _split_lines(dataset, table)
+        yield from _weight_lines(dataset)
+
+
+def _unreadable_lines(dataset: Dataset) -> Iterator[str]:
+    if skipped := dataset.unreadable:
+        number = counted(len(skipped), "image")
+        yield f"{number} cannot be read, the first is '{skipped[0].id}': {skipped[0].reason}"
+
+
+def _class_lines(dataset: Dataset, totals: np.ndarray) -> Iterator[str]:
+    if not dataset.contents.labelled:
+        return
+    if len(dataset.classes) == 1:
+        yield (
+            f"all images are of one class, '{dataset.classes[0]}': heads need two or more; use the folder that holds "
+            "the class folders (or an array or a table with two labels)"
+        )
+    yield from look_alikes(dataset.classes)
+    yield from on_a_scale(dataset.classes, totals)
+
+
+def _rare_lines(classes: tuple[str, ...], totals: np.ndarray) -> Iterator[str]:
+    words = {0: "no images", 1: "only one image"}
+    for label in np.flatnonzero(totals <= 1):
+        yield f"class '{classes[label]}' has {words[int(totals[label])]}"
+
+
+def _split_lines(dataset: Dataset, table: np.ndarray) -> Iterator[str]:
+    for code, split in enumerate(SPLITS):
+        if dataset.fractions[code] == 0:
+            continue
+        if not table[code].any():
+            yield f"split '{split}' has no images"
+            continue
+        missing = [dataset.classes[label] for label in np.flatnonzero(table[code] == 0)]
+        if missing:
+            classes = "class" if len(missing) == 1 else f"{len(missing)} of {len(dataset.classes)} classes:"
+            yield f"split '{split}' has no images of {classes} {enumerate_some(missing)}"
+
+
+def _weight_lines(dataset: Dataset) -> Iterator[str]:
+    if dataset.weights is not None:
+        used = (dataset.splits == TRAIN) & (dataset.digests != b"")
+        yield describe_weights(dataset.weights[used], dataset.contents.weight_column)

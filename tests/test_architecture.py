@@ -43,6 +43,7 @@ LEVELS = {
     "doctor": 9,
     "finetuning": 10,  # begins with a graft
     "explanation": 10,
+    "advice": 10,  # the queue of images to label searches among similar ones
     "reporting": 11,
     "cluster": 11,  # extractions, grids and fine-tunes on many machines
     "pipeline": 12,

@@ -7,17 +7,18 @@ features are compared with those of other splits, as `featurebank inspect` does:
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
+from featurebank.advice.label_errors import LabelDoubts, doubtful_labels, most_images
 from featurebank.bank import Bank
 from featurebank.bank.vectors import vector_tap
 from featurebank.errors import BankError, HeadError
 from featurebank.inspection.near_duplicates import NEAR, near_pairs
 from featurebank.reporting.content import Conclusion, DataDoubts, LabelError, NearCopies
 from featurebank.reporting.evidence import Evidence
-from featurebank.reporting.sections.label_errors import LabelDoubts, doubtful_labels, most_images
 from featurebank.reporting.sections.wording import percent
 from featurebank.reporting.sections.wording_data import doubts
 from featurebank.system.runtime import ram_limit
@@ -91,7 +92,7 @@ def _labels(evidence: Evidence, notes: list[str]) -> tuple[LabelDoubts | None, i
         "trained on them: the fewer it recognises, the more of its doubts are mistakes of its own."
     )
     places = sample[result.rows]
-    return LabelDoubts(places, result.suggested, result.scores, result.accuracy), len(sample)
+    return replace(result, rows=places), len(sample)
 
 
 def _errors(evidence: Evidence, found: LabelDoubts | None) -> list[LabelError]:

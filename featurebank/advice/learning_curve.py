@@ -1,0 +1,154 @@
+"""How much more images would help: the error of a head on nested subsets, and what a power law says beyond them.
+
+The head is kernel ridge regression of `heads/exact/kernel_left_out.py`. Each subset grows through the images in the
+order of their digests, which is random, from one of several starts. Each size is measured on all images: those of the
+subset are predicted without themselves, the others by the whole subset. So all sizes are measured on the same images,
+and their differences are far more certain than the errors themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from featurebank.advice.power_law import PowerLaws, fit_power_laws
+from featurebank.heads.exact.kernel_left_out import STEPS, kernel_left_out, rbf_distances
+from featurebank.system.runtime import limited_blas
+
+MOST_IMAGES = 3000
+"""Of more images, a random sample of so many is measured; the curve then begins at their number."""
+LEAST_IMAGES = 60
+"""Fewer images have no curve: the smallest subset would have fewer than eight."""
+STARTS = 8
+LARGE_STARTS = 3
+"""Of subsets that are more than half of the images."""
+SIZES = 9
+SMALLEST = 1 / 8
+"""The smallest subset, as a part of all images."""
+REPLICATES = 400
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a learning curve says about a larger number of images."""
+
+    images: int
+    """The number of all images."""
+    more: int
+    """The number of those that are not there yet."""
+    error: float
+    """The forecast error, a share."""
+    interval: tuple[float, float]
+    """The 95 % interval of the error that a head with so many images would have."""
+    gain: float
+    """How much the accuracy would rise."""
+    gain_interval: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class LearningCurve:
+    """The error of a head on nested subsets of the images, and the power law through it."""
+
+    sizes: np.ndarray
+    """(s,) int64, the numbers of images."""
+    errors: np.ndarray
+    """(s,) float64, the mean error of each size over the starts, each measured on all images."""
+    deviations: np.ndarray
+    """(s,) float64, the standard deviation of a size's error over the starts."""
+    laws: PowerLaws
+    measured: int
+    """The number of images on which each error was measured."""
+    misfit: float
+    """The root of the mean squared distance of the errors from the law, a share."""
+    spread: np.ndarray
+    """(replicates,) float64, what the choice of the images changes in the error of a head, drawn for each replicate."""
+
+    def forecast(self, images: int) -> Forecast:
+        """Returns the forecast for a number of images in all."""
+        now, then = self.laws.at(float(self.sizes[-1])), self.laws.at(float(images))
+        gain = now - then
+        return Forecast(
+            images, images - int(self.sizes[-1]), float(np.median(then)), _interval(then + self.spread),
+            float(np.median(gain)), _interval(gain),
+        )  # fmt: skip
+
+
+def learning_curve(features: np.ndarray, labels: np.ndarray, *, seed: int = 0) -> LearningCurve:
+    """Measures how the error falls with the number of images.
+
+    Args:
+        features: (n, d) float32, in a random order, as the rows of a bank are.
+        labels: (n,) integers.
+        seed: of the bootstrap.
+
+    Raises:
+        HeadInputError: a kernel is singular.
+    """
+    positions = np.unique(labels, return_inverse=True)[1]
+    with limited_blas():
+        distances, gamma = rbf_distances(STEPS.rows(features))
+        kernel = np.exp(-gamma * distances)
+        sizes = subset_sizes(len(labels))
+        wrong = [np.stack([_wrong(kernel, positions, start, int(size)) for start in _starts(len(labels), int(size))])
+                 for size in sizes]  # fmt: skip
+    return fitted_curve(sizes, wrong, seed=seed)
+
+
+def fitted_curve(sizes: np.ndarray, wrong: Sequence[np.ndarray], *, seed: int = 0) -> LearningCurve:
+    """Fits the power law to what was measured, and to replicates in which images and starts are drawn again.
+
+    Args:
+        sizes: (s,) the numbers of images.
+        wrong: for each size (starts, n) bool: which images are predicted wrongly from each start.
+        seed: of the bootstrap.
+    """
+    random, images = np.random.default_rng(seed), wrong[0].shape[1]
+    chosen = random.multinomial(images, np.full(images, 1 / images), REPLICATES) / images
+    chosen[0] = 1 / images
+    errors = np.stack([_replicated(chosen, one, random) for one in wrong], axis=1)
+    shares = [one.mean(axis=1) for one in wrong]
+    deviations = np.array([float(share.std(ddof=1)) if len(share) > 1 else 0.0 for share in shares])
+    # Whatever raises or lowers all sizes alike says nothing about the shape of the curve.
+    variances = (errors - errors.mean(axis=1, keepdims=True)).var(axis=0) + (0.5 / images) ** 2
+    laws = fit_power_laws(sizes, errors, variances, seed=seed)
+    law = np.array([laws.at(float(size))[0] for size in sizes])
+    several = deviations[[len(share) > 1 for share in shares]]
+    spread = random.normal(0, float(np.sqrt(np.mean(several[-3:] ** 2))) if len(several) else 0.0, REPLICATES)
+    misfit = float(np.sqrt(np.mean((errors[0] - law) ** 2)))
+    return LearningCurve(sizes, errors[0], deviations, laws, images, misfit, spread)
+
+
+def subset_sizes(images: int) -> np.ndarray:
+    """Returns the numbers of images of the subsets, each larger than the one before by the same factor: (s,) int64."""
+    return np.unique(np.geomspace(images * SMALLEST, images, SIZES).round().astype(np.int64))
+
+
+def _starts(images: int, size: int) -> list[int]:
+    """Returns where subsets of a size begin; the larger they are, the more they have in common, and the fewer do."""
+    count = STARTS if 2 * size <= images else LARGE_STARTS if size < images else 1
+    return [images * place // count for place in range(count)]
+
+
+def _wrong(kernel: np.ndarray, positions: np.ndarray, start: int, size: int) -> np.ndarray:
+    """Returns which images are predicted wrongly by a head on a subset: (n,) bool."""
+    rows = (start + np.arange(size)) % len(positions)
+    fitted = kernel_left_out(kernel[np.ix_(rows, rows)], positions[rows], int(positions.max()) + 1)
+    logits = fitted.predict(kernel[:, rows])
+    logits[rows] = fitted.logits
+    return np.asarray(logits.argmax(axis=1) != positions)
+
+
+def _replicated(chosen: np.ndarray, wrong: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Returns the error of each replicate, (replicates,), the first of all images and starts."""
+    shares = chosen @ wrong.T.astype(np.float64)
+    counts = random.multinomial(len(wrong), np.full(len(wrong), 1 / len(wrong)), len(chosen)) / len(wrong)
+    counts[0] = 1 / len(wrong)
+    return np.asarray((shares * counts).sum(axis=1))
+
+
+def _interval(values: np.ndarray) -> tuple[float, float]:
+    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)

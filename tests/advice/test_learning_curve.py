@@ -1,0 +1,65 @@
+"""Learning curves: what half of the images say of all of them, and when more images would not help."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from featurebank.advice.learning_curve import fitted_curve, learning_curve, subset_sizes
+from featurebank.heads.exact.kernel_left_out import STEPS, kernel_left_out, rbf_distances
+
+
+def blobs(images: int, noise: float, classes: int = 4) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(images)
+    labels = random.integers(0, classes, images)
+    features = random.normal(0, noise, (images, 24))
+    features[np.arange(images), labels] += 4
+    return np.abs(features).astype(np.float32), labels
+
+
+def left_out_error(features: np.ndarray, labels: np.ndarray) -> float:
+    distances, gamma = rbf_distances(STEPS.rows(features))
+    return float((kernel_left_out(np.exp(-gamma * distances), labels, 4).logits.argmax(axis=1) != labels).mean())
+
+
+def test_half_of_the_images_forecast_the_error_of_all() -> None:
+    features, labels = blobs(240, 2.0)
+    error, hits = left_out_error(features, labels), 0
+    for draw in range(6):
+        rows = np.random.default_rng(draw).choice(240, 120, replace=False)
+        forecast = learning_curve(features[rows], labels[rows]).forecast(240)
+        assert forecast.more == 120
+        assert forecast.gain_interval[0] <= forecast.gain <= forecast.gain_interval[1]
+        hits += forecast.interval[0] <= error <= forecast.interval[1]
+    assert hits >= 5
+
+
+def test_classes_that_are_learnt_need_no_more_images() -> None:
+    forecast = learning_curve(*blobs(240, 0.7)).forecast(480)
+    assert forecast.gain_interval[1] < 0.01
+    assert forecast.error < 0.02
+
+
+def test_labels_that_mean_nothing_promise_nothing() -> None:
+    features, labels = blobs(240, 2.0)
+    curve = learning_curve(features, np.random.default_rng(0).permutation(labels))
+    assert curve.errors[-1] > 0.6
+    assert curve.forecast(480).error > 0.6
+
+
+def test_the_curve_falls_where_measurements_fall() -> None:
+    """The measurements are those of the wrong answers that are handed over."""
+    random = np.random.default_rng(0)
+    sizes = subset_sizes(400)
+    shares = 0.05 + 2 / sizes**0.8
+    answers = [random.random((4, 4000)) < share for share in shares]
+    curve = fitted_curve(sizes, answers)
+    assert curve.errors == pytest.approx(shares, abs=0.02)
+    assert curve.forecast(800).error == pytest.approx(0.05 + 2 / 800**0.8, abs=0.01)
+    assert curve.misfit < 0.01
+
+
+def test_sizes_grow_by_one_factor_up_to_all_images() -> None:
+    sizes = subset_sizes(800)
+    assert (sizes[0], sizes[-1]) == (100, 800)
+    assert np.ptp(sizes[1:] / sizes[:-1]) < 0.02

@@ -9,6 +9,7 @@ import numpy as np
 
 from featurebank.backbone.resize import resize_image
 from featurebank.bank import Bank
+from featurebank.bank.vectors import positions_in
 from featurebank.dataset import Dataset, DatasetOptions, announced_dataset, load_images
 from featurebank.dataset.decoding.decode import in_flight
 from featurebank.dataset.decoding.levels import parse_levels
@@ -138,22 +139,27 @@ class SourceImages:
     Args:
         bank: the bank.
         splits: the names of the splits.
+        positions: (n,) positions in `bank.ids()` of those of them to read; None for all.
         reporter: receives the progress.
 
     Raises:
         DatasetError: images have gone or changed since their features were computed.
     """
 
-    def __init__(self, bank: Bank, splits: Sequence[str], *, reporter: Reporter = SILENT) -> None:
-        self.labels = np.concatenate([bank.labels(split) for split in splits])
+    def __init__(
+        self, bank: Bank, splits: Sequence[str], *, positions: np.ndarray | None = None, reporter: Reporter = SILENT
+    ) -> None:
+        if positions is None:
+            positions = np.concatenate([positions_in(bank, split) for split in splits])
+        self.labels = bank.labels()[positions]
         """(n,) int32."""
-        self.digests = np.concatenate([bank.digests(split) for split in splits])
+        self.digests = bank.digests()[positions]
         self.size = int(bank.recipe["image_size"])
         """Side of the images in pixels."""
         self._rule = str(bank.recipe["resize"])
         self._levels = parse_levels(bank.recipe.get("levels"))
         self._bank_name = bank.name
-        self._ids = [name for split in splits for name in bank.ids(split)]
+        self._ids = bank.ids_at(positions)
         self._dataset = _again(bank)
         self._indices = self._find()
         self._pixels = self._read(reporter)

@@ -111,7 +111,7 @@ class Loop:
         for images in batches(task.train, rows[state.step :], task.options.augmentation, view):
             batch = rows[state.step]
             rate = float(rates[state.step])
-            loss, right = phase.step(images, task.labels[batch], rate, state.number + 1)
+            loss, right = phase.step(images, batch, rate, state.number + 1)
             state.add_step(loss, right, len(batch))
             if state.explodes(loss, classes):
                 return False

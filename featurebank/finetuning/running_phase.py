@@ -24,10 +24,10 @@ class RunningPhase:
     """
 
     def __init__(self, task: Task, number: int) -> None:
-        phase, network = task.phases[number], task.network
+        self._task, phase, network = task, task.phases[number], task.network
         self.training = training = phase.training
         self.steps = len(order(len(task.labels), training.batch_size, (0,)))  # of each epoch
-        class_weights = training.class_weights(task.labels, int(network.places.max()) + 1)
+        class_weights = training.class_weights(task.labels, int(network.places.max()) + 1, weights=task.weights)
         network.set_momenta(phase, self.steps, task.options.batch_norm_momentum)
         self._program = phase_step(network, phase, task.options, class_weights)
         self._variables = network.variables(phase)
@@ -41,9 +41,10 @@ class RunningPhase:
         """Returns the learning rate of each step of the current epoch: (steps,) float64."""
         return self.training.scheduled().rates(state.epoch, self.steps) * state.rate * state.plateau_rate
 
-    def step(self, images: np.ndarray, labels: np.ndarray, rate: float, number: int) -> tuple[float, float]:
-        """Takes one step; see `KerasStep.step`."""
-        loss, right = self._program.step(images, labels, rate, number)
+    def step(self, images: np.ndarray, rows: np.ndarray, rate: float, number: int) -> tuple[float, float]:
+        """Takes one step with the training images in some rows, (b,); see `KerasStep.step`."""
+        weights = None if self._task.weights is None else self._task.weights[rows]
+        loss, right = self._program.step(images, self._task.labels[rows], rate, number, weights)
         return loss, right
 
     def end_epoch(self, state: TrainingState, value: float) -> None:

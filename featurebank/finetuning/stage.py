@@ -18,6 +18,7 @@ from featurebank.backbone.recorded import load_recorded, recorded_batch_norm
 from featurebank.bank import Bank
 from featurebank.bank.locks.claims import hold_run
 from featurebank.bank.maintenance.unfinished import CHECKPOINT, remove_temporaries
+from featurebank.bank.vectors import positions_in
 from featurebank.errors import ConfigError
 from featurebank.extraction.source_images import SourceImages
 from featurebank.finetuning.checkpoint import TrainingState
@@ -29,6 +30,7 @@ from featurebank.finetuning.phases import ALL, Phase, describe, describe_batch_n
 from featurebank.finetuning.program import TrainedModel
 from featurebank.finetuning.task import Task, ValidationResult, predict_rows
 from featurebank.fitting.checks import check_splits
+from featurebank.fitting.weights import training_images
 from featurebank.grafting.formats import KerasFormat
 from featurebank.grafting.metadata import About
 from featurebank.grafting.ranked_layers import best_in_layers
@@ -108,12 +110,17 @@ class _Finetune:
             raise ConfigError(message)
         for line in [*describe(model, phases), self._batch_norm(model, phases)]:
             self._reporter.say(line)
-        train, val = (SourceImages(self._bank, [split], reporter=self._reporter) for split in ("train", "val"))
+        trained = training_images(self._bank, positions_in(self._bank, "train"))
+        if weight_line := self._bank.weight_line():
+            self._reporter.say(weight_line)
+        train = SourceImages(self._bank, ["train"], positions=trained.positions, reporter=self._reporter)
+        val = SourceImages(self._bank, ["val"], reporter=self._reporter)
         head = Task(TrainedModel(model, self._options), train, val, phases, self._options).evaluate()
         check_start(self._bank, self._start, head, val.labels)
         self._reporter.say(f"epoch 0, the head: validation accuracy {head.accuracy:.4f}, loss {head.loss:.4f}")
-        trained = self._prepare(model, train)
-        task = Task(TrainedModel(trained, self._options), train, val, phases, self._options)
+        prepared = self._prepare(model, train)
+        weights = None if trained.weights is None else trained.weights.astype(np.float32)
+        task = Task(TrainedModel(prepared, self._options), train, val, phases, self._options, weights)
         place = self._directory / f"{self.name}{CHECKPOINT}"
         with contextlib.ExitStack() as stack:
             board = None
@@ -121,8 +128,8 @@ class _Finetune:
                 board = stack.enter_context(TensorBoardWriter(tensorboard, self._start.tap, FINETUNE, self.name))
                 board.show_graph(model)
             state = Loop(task, head, place, self._reporter, board).run()
-            if trained is not model and state.best["epoch"]:
-                model = _in_own_precision(trained, model) if self._options.mixed_precision else trained
+            if prepared is not model and state.best["epoch"]:
+                model = _in_own_precision(prepared, model) if self._options.mixed_precision else prepared
             run = self._save(_Outcome(model, task, state, head), graft.about)
             if board:
                 board.finish(run)

@@ -57,6 +57,8 @@ class Task:
     val: SourceImages
     phases: Sequence[Phase]
     options: FinetuneOptions
+    weights: np.ndarray | None = None
+    """(n,) float32, how much each training image counts; None for 1 each."""
 
     @cached_property
     def labels(self) -> np.ndarray:

@@ -19,6 +19,7 @@ from featurebank.errors import BankWarning, DatasetWarning, HeadError
 from featurebank.fitting.checks import check_splits
 from featurebank.fitting.folds import check_folds
 from featurebank.fitting.spec import HeadSpec
+from featurebank.fitting.weights import training_images
 from featurebank.grid.expand import expand
 from featurebank.grid.files import Grid
 from featurebank.grid.jobs import Job, job, plan
@@ -140,6 +141,8 @@ class _GridRun:
         self._journal.rename(jobs)
         if jobs:
             self._reporter.say(f"{counted(len(jobs), 'run')}: {len(jobs) - missing} trained before, {missing} to train")
+        if missing and (line := self._bank.weight_line()):
+            self._reporter.say(line)
         if missing and self._options.folds:
             check_splits(self._bank)  # the best head is finally trained on it
             if isinstance(self._options.folds, int) and (few := check_folds(self._bank, self._options.folds)):
@@ -163,7 +166,7 @@ class _GridRun:
 
 def _sample(bank: Bank, options: GridOptions) -> int | None:
     """Returns the number of training images to sample; None if the bank has no more, because that is the same run."""
-    images = len(positions_in(bank, "train", *(["val"] if options.folds else [])))
+    images = len(training_images(bank, positions_in(bank, "train", *(["val"] if options.folds else []))).positions)
     return None if options.sample is None or options.sample >= images else options.sample
 
 

@@ -182,7 +182,9 @@ def _weighed(X: Any, y: np.ndarray, sample_weight: Any) -> TrainingRows:
     if not used.any():
         message = "all sample weights are zero: expected a weight above 0 for some images"
         raise HeadInputError(message)
-    return TrainingRows(X, y, weights) if used.all() else TrainingRows(X[used], y[used], weights[used])
+    if not used.all():
+        X, y, weights = X[used], y[used], weights[used]
+    return TrainingRows(X, y, None if (weights == 1).all() else weights)
 
 
 def flat_features(X: np.ndarray, expected: int | None = None) -> np.ndarray:

@@ -21,7 +21,7 @@ def test_every_kind_is_listed_with_what_it_needs() -> None:
 @pytest.mark.parametrize("kind", [*HEADS, "sklearn.svm:LinearSVC", "sklearn.ensemble:ExtraTreesClassifier"])
 def test_every_parameter_has_its_default_and_a_meaning(kind: str) -> None:
     found = {parameter.name: parameter for parameter in list_parameters(kind_of(kind))}
-    assert {*kind_of(kind).default_params, "calibrate"} == set(found)
+    assert {*kind_of(kind).default_params, "calibrate", "sample_weight"} == set(found)
     for name, parameter in found.items():
         assert parameter.default == kind_of(kind).default_params.get(name)
         assert len(parameter.meaning) > 5, name
@@ -41,7 +41,7 @@ def test_defaults_are_compared_with_scikit_learns() -> None:
 
 
 def test_which_kinds_weight_images() -> None:
-    assert {kind for kind in HEADS if not HEADS[kind].weights_images} == {"lda", "knn"}
+    assert {kind for kind in HEADS if not HEADS[kind].weights_images} == {"knn"}
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,9 @@ import numpy as np
 
 from featurebank.bank.items import Items
 from featurebank.bank.reader import SPLITS
+from featurebank.dataset.weights import WEIGHT
 from featurebank.errors import ConfigError
+from featurebank.system.alike import enumerate_some
 from featurebank.system.digest import distinct
 
 
@@ -82,6 +84,17 @@ def different_views(records: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     if len(kinds) > 1:
         shown = "; ".join(kinds)
         yield f"the banks were split differently ({shown}): each image keeps its split; --seed decides all again"
+
+
+def without_weights(records: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Yields a line if some banks have weights of their images and others have none.
+
+    Args:
+        records: the dataset that each bank records, by the name of the bank.
+    """
+    plain = [name for name, record in records.items() if WEIGHT not in record]
+    if plain and len(plain) < len(records):
+        yield f"other banks have weights, so each image of these banks counts 1: {enumerate_some(plain)}"
 
 
 def labelled_differently(tables: Sequence[Items]) -> Iterator[str]:

@@ -17,6 +17,7 @@ from featurebank.bank.maintenance.agreement import (
     different_views,
     labelled_differently,
     split_again,
+    without_weights,
 )
 from featurebank.bank.maintenance.sharing import share
 from featurebank.bank.manifest import Manifest, load_items, load_manifest
@@ -25,6 +26,7 @@ from featurebank.bank.rows import StoredRows
 from featurebank.bank.shard import read_keys
 from featurebank.bank.writer import BankWriter, event
 from featurebank.dataset.class_names import in_order
+from featurebank.dataset.weights import WEIGHT
 from featurebank.errors import BankDamagedError, ConfigError, DatasetWarning
 from featurebank.system.progress import SILENT, Reporter
 
@@ -73,7 +75,7 @@ def merge_banks(
     common = {part.manifest.dataset["spec"] for part in parts}
     one = len(common) == 1
     record = _record(parts, name, one=one)
-    tables = [_relabelled(p, record["classes"], prefix=not one) for p in _whole(parts)]
+    tables = [_relabelled(p, record["classes"], prefix=not one, weighted=WEIGHT in record) for p in _whole(parts)]
     about: dict[str, Any] = {}
     if resplit:
         tables, about = split_again(tables, resplit)
@@ -82,9 +84,11 @@ def merge_banks(
         check_splits(tables, [part.path.name for part in _whole(parts)])
         for line in different_views([part.manifest.dataset for part in parts]):
             reporter.warn(line, DatasetWarning)
+    for line in without_weights({part.path.name: part.manifest.dataset for part in _whole(parts)}):
+        reporter.warn(line, DatasetWarning)
     for line in labelled_differently(tables):
         reporter.warn(line, DatasetWarning)
-    items = _join(tables)
+    items = _join(tables, weighted=WEIGHT in record)
     first = parts[0].manifest
     taps = tuple(tap for tap in first.taps if all(tap in part.manifest.taps for part in _whole(parts)))
     views = min(part.manifest.views for part in _whole(parts))
@@ -170,34 +174,52 @@ def _record(parts: Sequence[_MergedBank], name: str | None, *, one: bool) -> dic
         merged["spec"] = f"merged:{'+'.join(names)}"
     if len(names) > 1:
         merged["subset"] = {}
+    if weights := [record[WEIGHT] for record in records if WEIGHT in record]:
+        merged[WEIGHT] = weights[0]
     return merged
 
 
-def _relabelled(part: _MergedBank, classes: Sequence[str], *, prefix: bool) -> Items:
-    """Returns the items of a bank with labels that index the joined classes."""
+def _relabelled(part: _MergedBank, classes: Sequence[str], *, prefix: bool, weighted: bool) -> Items:
+    """Returns the items of a bank with labels that index the joined classes.
+
+    Args:
+        part: the bank.
+        classes: the joined classes.
+        prefix: whether its ids get the name of its dataset.
+        weighted: whether any of the banks has weights; the images of one without weigh 1.
+    """
     assert part.items is not None, "parts without items have nothing to label"
     own: Mapping[str, Any] = part.manifest.dataset
     table = np.array([classes.index(name) for name in own["classes"]], np.int32)
     ids = [f"{own['name']}/{i}" for i in part.items.ids] if prefix else list(part.items.ids)
-    return Items(ids, part.items.digests, table[part.items.labels], part.items.splits, part.items.metadata)
+    metadata = dict(part.items.metadata)
+    if weighted and WEIGHT not in own:
+        metadata[WEIGHT] = np.ones(len(part.items))
+    return Items(ids, part.items.digests, table[part.items.labels], part.items.splits, metadata)
 
 
-def _join(tables: Sequence[Items]) -> Items:
+def _join(tables: Sequence[Items], *, weighted: bool) -> Items:
     """Concatenates item tables, keeping each id once.
 
+    Args:
+        tables: the images of each bank.
+        weighted: whether they have weights.
+
     Raises:
-        ConfigError: an id stands for different images, labels or splits.
+        ConfigError: an id stands for different images, labels, splits or weights.
     """
-    known: dict[str, tuple[bytes, int, int]] = {}
+    known: dict[str, tuple[bytes, int, int, float]] = {}
     keep = []
     for table in tables:
-        rows = zip(table.ids, table.digests.tolist(), table.labels.tolist(), table.splits.tolist(), strict=True)
+        weights = table.metadata[WEIGHT].tolist() if weighted else [1.0] * len(table)
+        columns = (table.digests.tolist(), table.labels.tolist(), table.splits.tolist(), weights)
+        rows = zip(table.ids, *columns, strict=True)
         mask = np.zeros(len(table.digests), bool)
         for place, (name, *what) in enumerate(rows):
-            values = (what[0], what[1], what[2])
+            values = (what[0], what[1], what[2], what[3])
             mask[place] = name not in known
             if known.setdefault(name, values) != values:
-                part = ("image", "label", "split")[
+                part = ("image", "label", "split", "weight")[
                     [a == b for a, b in zip(known[name], values, strict=True)].index(False)
                 ]
                 message = (

@@ -79,7 +79,7 @@ class RidgeHead(WeightedHead, LinearHead):
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class LDAHead(LinearHead):
+class LDAHead(WeightedHead, LinearHead):
     """Linear discriminants with a shrunk covariance, as scikit-learn's `LinearDiscriminantAnalysis`.
 
     Its probabilities are those of normal distributions with one covariance: calibrated as far as these are true.
@@ -121,7 +121,7 @@ class LDAHead(LinearHead):
         else:
             weights, means = discriminant.shrunk(shared, steps, float(self.shrinkage))
         scatter, counts = gram(shared, steps), shared.counts
-        bias = np.log(counts / scatter.n) - (weights * means.T).sum(axis=0) / 2
+        bias = np.log(counts / shared.total) - (weights * means.T).sum(axis=0) / 2
         if self.shrinkage == "auto" and steps.pca is None:
             self.weights_ = weights / scatter.scale[:, None]
             self.bias_ = bias - scatter.mean @ self.weights_

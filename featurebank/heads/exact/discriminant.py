@@ -30,7 +30,7 @@ def shrunk(shared: Shared, steps: Steps, shrinkage: float) -> tuple[np.ndarray, 
     """
     coordinates, counts = reduced(shared, steps), shared.counts
     means = shared.once(("means", steps), lambda: _means(shared, coordinates, counts))
-    n, width = len(shared.y), steps.pca or shared.X.shape[1]
+    n, width = shared.total, steps.pca or shared.X.shape[1]
     variance = (coordinates.energy - counts @ (means**2).sum(axis=1)) / n / width
     factor = coordinates.factor((1 - shrinkage) / n, shrinkage * variance)
     inner = solve(factor, means.T)
@@ -58,22 +58,24 @@ def ledoit_wolf(shared: Shared, steps: Steps) -> tuple[np.ndarray, np.ndarray]:
     scatter = gram(shared, steps)
     coordinates = reduced(shared, steps) if steps.pca is not None else None
     width = coordinates.size if coordinates else scatter.d
-    counts = np.bincount(shared.positions)
+    counts, total = shared.counts, shared.total
     rows, ridge, means = np.empty((scatter.n, width)), np.zeros(width), np.empty((len(counts), width))
     end = 0
-    for position, count in enumerate(counts):
-        start, end = end, end + int(count)
-        part = rows[start:end] = _members(scatter, coordinates, np.flatnonzero(shared.positions == position))
-        means[position] = part.mean(axis=0)
-        part -= means[position]
-        scale = part.std(axis=0)
+    for position, count in enumerate(counts.tolist()):
+        members = np.flatnonzero(shared.positions == position)
+        start, end = end, end + len(members)
+        part = rows[start:end] = _members(scatter, coordinates, members)
+        roots = None if scatter.roots is None else scatter.roots[members]
+        means[position] = part.mean(axis=0) if roots is None else roots @ part / count
+        part -= means[position] if roots is None else np.outer(roots, means[position])
+        scale = part.std(axis=0) if roots is None else np.sqrt((part**2).sum(axis=0) / count)
         scale[scale == 0] = 1
         unit = part / scale
-        squares = (unit**2).sum(axis=1)
+        squares = (unit**2).sum(axis=1) / (1 if roots is None else roots)
         product = unit @ unit.T if len(unit) < width else unit.T @ unit
-        shrinkage, variance = shrinkage_of(product, float(squares @ squares), len(unit), width)
-        rows[start:end] = part * np.sqrt((1 - shrinkage) / scatter.n)
-        ridge += count / scatter.n * shrinkage * variance * scale**2
+        shrinkage, variance = shrinkage_of(product, float(squares @ squares), count, width)
+        rows[start:end] = part * np.sqrt((1 - shrinkage) / total)
+        ridge += count / total * shrinkage * variance * scale**2
     return _solve_sum(rows, ridge, means.T), means
 
 
@@ -81,13 +83,13 @@ def _members(scatter: Gram, coordinates: Reduced | None, rows: np.ndarray) -> np
     return scatter.centred(rows) if coordinates is None else coordinates.columns(rows).T
 
 
-def shrinkage_of(product: np.ndarray, fourth: float, n: int, d: int | None = None) -> tuple[float, float]:
+def shrinkage_of(product: np.ndarray, fourth: float, n: float, d: int | None = None) -> tuple[float, float]:
     """Returns Ledoit and Wolf's shrinkage of a covariance, and the mean variance (2004, lemma 3.2 on).
 
     Args:
         product: X'X of the centred rows, or XX'.
         fourth: the sum of the fourth powers of the rows' lengths.
-        n: the number of rows.
+        n: the number of rows, or the sum of their weights.
         d: the number of features; None for the size of `product`.
     """
     d = d or len(product)

@@ -30,7 +30,7 @@ def ledoit_wolf(shared: StreamedShared, steps: Steps) -> tuple[np.ndarray, np.nd
 
     inputs = transform(shared, steps)
     spread = _spread(shared, inputs)
-    width, classes, n = spread.means.shape[1], len(shared.classes), len(shared.y)
+    width, classes, n = spread.means.shape[1], len(shared.classes), shared.total
     total, ridge = np.zeros((width, width)), np.zeros(width)
     # The products of two blocks a thread wait to be added.
     at_once = max(1, ram_limit() // 8 // (8 * width**2 * (1 + 2 * all_threads())))
@@ -38,7 +38,7 @@ def ledoit_wolf(shared: StreamedShared, steps: Steps) -> tuple[np.ndarray, np.nd
         group = range(first, min(first + at_once, classes))
         products, fourth = _products(shared, inputs, spread, group)
         for number, position in enumerate(group):
-            scale, count = spread.scales[position], int(shared.counts[position])
+            scale, count = spread.scales[position], float(shared.counts[position])
             unit = products[number] / np.outer(scale, scale)
             shrinkage, variance = shrinkage_of(unit, float(fourth[number]), count)
             total += products[number] * ((1 - shrinkage) / n)
@@ -67,14 +67,15 @@ def _spread(shared: StreamedShared, inputs: Transform) -> _Spread:
 
     def work(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         values, positions = inputs(shared.passes.vectors.block(rows).X), shared.positions[rows]
-        own = np.bincount(positions, minlength=classes)[:, None].astype(np.float64)
-        centre = sums_by_class(values, positions, classes) / np.maximum(own, 1)
-        return own, centre, sums_by_class((values - centre[positions]) ** 2, positions, classes)
+        weights = None if shared.weights is None else shared.weights[rows]
+        own = np.bincount(positions, weights, minlength=classes)[:, None].astype(np.float64)
+        centre = sums_by_class(values, positions, classes, weights) / np.where(own > 0, own, 1)
+        return own, centre, sums_by_class((values - centre[positions]) ** 2, positions, classes, weights)
 
     def add(result: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
         nonlocal counts, means, squares
         own, centre, around = result
-        both = np.maximum(counts + own, 1)
+        both = np.where(counts + own > 0, counts + own, 1)
         shift = centre - means
         squares = squares + around + shift**2 * (counts * own / both)
         means = means + shift * (own / both)
@@ -100,6 +101,8 @@ def _products(
         positions = shared.positions[chosen]
         values = inputs(shared.passes.vectors.block(chosen).X) - spread.means[positions]
         lengths = ((values / spread.scales[positions]) ** 2).sum(axis=1)
+        if (roots := shared.labels.roots(chosen)) is not None:
+            values, lengths = values * roots[:, None], lengths * roots
         order = np.argsort(positions, kind="stable")
         numbers, starts = np.unique(positions[order], return_index=True)
         members = zip(numbers.tolist(), np.split(order, starts[1:]), strict=True)

@@ -61,7 +61,7 @@ class MapData:
     def statistics(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns mean and scale of each channel: (c,) each."""
         if not self._statistics:
-            self._statistics = list(channel_statistics(self.X))
+            self._statistics = list(channel_statistics(self.X, self.weights))
         return self._statistics[0], self._statistics[1]
 
     def maps(self, *, standardize: bool) -> tuple[Maps, Maps | None]:

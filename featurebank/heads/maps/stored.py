@@ -176,13 +176,23 @@ def pooled(maps: Maps, *, view: int = 0) -> np.ndarray:
     return np.concatenate(averages) if averages else np.empty((0, maps.shape[-1]), np.float32)
 
 
-def channel_statistics(maps: Maps) -> tuple[np.ndarray, np.ndarray]:
-    """Returns mean and scale of each channel over all places of the clean view: float32 (c,) each."""
-    total = np.zeros((2, maps.shape[-1]))
-    for block in blocks(maps, in_order(maps, 64)):
-        flat = block.reshape(-1, maps.shape[-1])
-        total += flat.sum(0, np.float64), np.einsum("ij,ij->j", flat, flat, dtype=np.float64)
-    mean, square = total / (maps.shape[0] * maps.shape[1] * maps.shape[2])
+def channel_statistics(maps: Maps, weights: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Returns mean and scale of each channel over all places of the clean view: float32 (c,) each.
+
+    Args:
+        maps: the maps.
+        weights: (n,) weights of the images; None for 1 each.
+    """
+    total, rows = np.zeros((2, maps.shape[-1])), in_order(maps, 64)
+    for batch, block in zip(rows, blocks(maps, rows), strict=True):
+        if weights is None:
+            flat = block.reshape(-1, maps.shape[-1])
+            total += flat.sum(0, np.float64), np.einsum("ij,ij->j", flat, flat, dtype=np.float64)
+        else:
+            places = block.reshape(len(block), -1, maps.shape[-1]).astype(np.float64)
+            total += [np.einsum("i,ijc->c", weights[batch], values) for values in (places, places**2)]
+    images = maps.shape[0] if weights is None else weights.sum(dtype=np.float64)
+    mean, square = total / (images * maps.shape[1] * maps.shape[2])
     scale = np.sqrt(np.maximum(square - mean**2, 0))
     resolved = scale > np.sqrt(_ROUNDING) * np.abs(mean)  # a channel that does not vary stays as it is
     return mean.astype(np.float32), np.where(resolved, scale, 1.0).astype(np.float32)

@@ -64,14 +64,24 @@ class DenseData:
         return self.X.shape[1:]
 
     def statistics(self, *, standardize: bool) -> tuple[np.ndarray, np.ndarray]:
-        """Returns mean and scale of each feature over the clean training images, float64 (d,)."""
+        """Returns mean and scale of each feature over the clean training images, weighted, float64 (d,)."""
         if not standardize:
             return np.zeros(self.shape), np.ones(self.shape)
         if self._statistics is None:
-            mean = self.X.mean(axis=0, dtype=np.float64)
-            squares = sum(np.square(self.X[rows] - mean).sum(axis=0) for rows in row_blocks(*self.X.shape))
-            self._statistics = mean, resolved_scale(mean, np.sqrt(squares / len(self.X)))
+            self._statistics = self._weighted_statistics() if self.weights is not None else self._plain_statistics()
         return self._statistics
+
+    def _plain_statistics(self) -> tuple[np.ndarray, np.ndarray]:
+        mean = self.X.mean(axis=0, dtype=np.float64)
+        squares = sum(np.square(self.X[rows] - mean).sum(axis=0) for rows in row_blocks(*self.X.shape))
+        return mean, resolved_scale(mean, np.sqrt(squares / len(self.X)))
+
+    def _weighted_statistics(self) -> tuple[np.ndarray, np.ndarray]:
+        assert self.weights is not None
+        shares = self.weights / self.weights.sum()
+        mean = sum((shares[rows] @ self.X[rows] for rows in row_blocks(*self.X.shape)), np.zeros(self.shape))
+        variance = sum(shares[rows] @ np.square(self.X[rows] - mean) for rows in row_blocks(*self.X.shape))
+        return mean, resolved_scale(mean, np.sqrt(variance))
 
     def tensors(self, *, standardize: bool) -> tuple[Any, Any | None]:
         """Returns training features (views one after another) and validation features.

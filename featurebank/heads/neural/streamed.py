@@ -85,18 +85,28 @@ class StreamedData:
         if not standardize:
             return np.zeros(self.shape), np.ones(self.shape)
         if not self._statistics:
-            mean, squares, seen = np.zeros(self.shape), np.zeros(self.shape), 0
+            mean, squares, seen = np.zeros(self.shape), np.zeros(self.shape), 0.0
             progress = PassProgress("mean and deviation", len(self.X))
             for X, rows in self.X.blocks():
                 progress.advance(len(rows))
-                of_block = X.mean(axis=0, dtype=np.float64)
-                moved, seen = of_block - mean, seen + len(rows)
-                squares += np.square(X - of_block).sum(axis=0) + moved**2 * (len(rows) * (seen - len(rows)) / seen)
-                mean += moved * (len(rows) / seen)
+                total, of_block, around = self._sums(X, rows)
+                moved, seen = of_block - mean, seen + total
+                squares += around + moved**2 * (total * (seen - total) / seen)
+                mean += moved * (total / seen)
                 part_ended()
             progress.end()
             self._statistics = [mean, resolved_scale(mean, np.sqrt(squares / seen))]
         return self._statistics[0], self._statistics[1]
+
+    def _sums(self, X: np.ndarray, rows: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        """Returns the weight of a block, its mean, and the sum of the squared differences from it."""
+        if self.weights is None:
+            mean = X.mean(axis=0, dtype=np.float64)
+            return float(len(rows)), mean, np.square(X - mean).sum(axis=0)
+        weights = self.weights[rows]
+        total = float(weights.sum())
+        mean = weights @ X / total
+        return total, mean, weights @ np.square(X - mean)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from browser import browser, open_page  # noqa: F401 - fixtures
 from conversions import share_conversions
 from hypothesis import settings
 from immediate import PixelEngine
+from joined_banks import joined_banks  # noqa: F401 - a fixture
 from PIL import Image
 from processes import ended
 from vector_banks import set_ram, vector_bank  # noqa: F401 - fixtures

@@ -196,6 +196,9 @@ COVERED_BY = {
     "api/curves.py": "api/test_run.py",
     "api/inputs.py": "api/test_run.py",
     "api/predictions.py": "api/test_run.py",
+    # Joined taps: what is read is what heads are trained on and predict with.
+    "fitting/joined/images.py": "fitting/joined/test_training.py",
+    "fitting/joined/rows.py": "fitting/joined/test_training.py",
     # Pieces: the law of one suite, that any pieces in any order make the bank of a plain extraction.
     "bank/pieces/adoption.py": "extraction/pieces/test_listing.py",
     "bank/pieces/notes.py": "extraction/pieces/test_listing.py",

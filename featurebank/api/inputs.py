@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,10 @@ from featurebank.dataset import Dataset
 from featurebank.dataset.unlabelled import expand_folders, unlabelled_images, without_labels
 from featurebank.dataset.values.catalog import is_frame
 from featurebank.errors import ConfigError, DatasetError
+from featurebank.extraction.unlabelled_features import features_like, unlabelled_name
+from featurebank.fitting.joined.images import joined_features
+from featurebank.runs.run import RunRecord
+from featurebank.system.progress import Reporter
 
 _IMAGE_DIMENSIONS = 3
 
@@ -80,6 +85,46 @@ def as_images(x: Any, name: str) -> Dataset:
         return unlabelled_images(x, name=name)
     images = [np.asarray(one.convert("RGB")) if is_pillow(one) else one for one in expand_folders(x)]
     return unlabelled_images(images, name=name)
+
+
+def features_of(
+    x: Any, bank: Bank, run: RunRecord, load: Callable[[], Any], *, batch_size: int, reporter: Reporter
+) -> np.ndarray:  # fmt: skip
+    """Returns the features that the head of a run takes, (n, ...) float32.
+
+    Args:
+        x: the argument of `Run.predict_proba`: features, or images, whose features are computed.
+        bank: the bank of the run.
+        run: the run.
+        load: returns its head, which a joined tap needs.
+        batch_size: the number of images per batch.
+        reporter: receives the progress.
+
+    Raises:
+        DatasetError: see `Run.predict_proba`, also for other errors.
+    """
+    tap = run.tap
+    if run.joined is None:
+        features = as_features(x, bank.tap_shape(tap), tap)
+        if features is not None:
+            return features
+        images = as_images(x, unlabelled_name(tap))
+        return features_like(bank, tap, images, batch_size=batch_size, reporter=reporter)
+    head = load()
+    features = as_features(x, (head.n_features_in_,), tap)
+    if features is not None:
+        return features
+    return joined_features(
+        bank, tap, head, lambda name: as_images(x, name), columns_of(x), recorded=run.joined, batch_size=batch_size,
+        reporter=reporter,
+    )  # fmt: skip
+
+
+def columns_of(x: Any) -> dict[str, np.ndarray]:
+    """Returns the columns that an argument of `Run.predict` has beside the images: of a table, or of a dataset."""
+    if isinstance(x, Dataset):
+        return dict(x.metadata)
+    return {str(name): np.asarray(x[name]) for name in x.columns} if _has_paths(x) else {}
 
 
 def _are_paths_or_images(x: Any) -> bool:

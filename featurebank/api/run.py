@@ -11,13 +11,13 @@ import numpy as np
 
 from featurebank.api.curves import Curves
 from featurebank.api.display import showing
-from featurebank.api.inputs import as_features, as_images
+from featurebank.api.inputs import as_features, as_images, features_of
 from featurebank.api.predictions import ConfusionMatrix, Predictions
 from featurebank.bank import Bank
 from featurebank.dataset import Dataset
 from featurebank.dataset.unlabelled import UNLABELLED
 from featurebank.errors import DatasetError, FeatureBankError, HeadError
-from featurebank.extraction.unlabelled_features import features_like, unlabelled_name
+from featurebank.fitting.joined.rows import feature_rows
 from featurebank.grafting.export_stage import ExportOptions, run_export
 from featurebank.grafting.prediction import LoadedModel, run_images
 from featurebank.grafting.stage import about_finetuned
@@ -179,9 +179,9 @@ class Run(PlottedRun):
 
         Args:
             x: the path of an image or of a folder (all images in it, in the order of their sorted paths); a list of
-                paths, or a table with a column `path`; images (n, h, w, 3) or (n, h, w) uint8, or a list of arrays or
-                of images of Pillow; a `Dataset`; or the features of a bank, (n, ...) float, as from `Bank.features`,
-                except for a fine-tune.
+                paths, or a table with a column `path` and the columns of metadata that a joined tap has; images
+                (n, h, w, 3) or (n, h, w) uint8, or a list of arrays or of images of Pillow; a `Dataset`; or features,
+                (n, ...) float, as from `Bank.features`, except for a fine-tune.
             batch_size: the number of images per batch, if `x` holds images.
 
         Raises:
@@ -192,17 +192,14 @@ class Run(PlottedRun):
         from featurebank.fitting.scoring import align
 
         bank = Bank(self.directory)
-        features = as_features(x, bank.tap_shape(self.tap), self.tap)
         if self.is_finetune:
-            if features is not None:
+            if as_features(x, feature_rows(bank, self.tap).tap_shape(self.tap), self.tap) is not None:
                 message = f"run {self.run} is a fine-tune, which takes images: pass paths or images, not features"
                 raise HeadError(message)
             return self._of_images(bank, as_images(x, UNLABELLED), batch_size)
+        with showing() as reporter:
+            features = features_of(x, bank, self, self.load, batch_size=batch_size, reporter=reporter)
         head = self.load()
-        if features is None:
-            images = as_images(x, unlabelled_name(self.tap))
-            with showing() as reporter:
-                features = features_like(bank, self.tap, images, batch_size=batch_size, reporter=reporter)
         return align(head.predict_proba(features), head.classes_, len(bank.classes))
 
     def _of_images(self, bank: Bank, images: Dataset, batch_size: int) -> np.ndarray:

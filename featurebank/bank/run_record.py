@@ -50,7 +50,18 @@ def _contradiction(value: Mapping[str, Any]) -> str | None:
     right, images = value.get("right"), metrics.get("val", {}).get("images")
     if right is not None and images is not None and len(right) != 2 * ((images + 7) // 8):
         return f"right has {len(right)} digits, but metrics.val.images is {images}"
+    joined = value.get("joined")
+    if joined is not None and not _is_identity(joined):
+        return "joined does not have a list of parts and a table of columns"
     return None
+
+
+def _is_identity(joined: Mapping[str, Any]) -> bool:
+    """Returns whether a value has the parts and the columns of a joined tap."""
+    if {name: type(value) for name, value in joined.items()} != {"parts": list, "columns": dict}:
+        return False
+    tables = [*joined["parts"], joined["columns"]]
+    return all(isinstance(table, dict) and all(isinstance(text, str) for text in table.values()) for table in tables)
 
 
 def _shown(value: Any) -> str:
@@ -104,5 +115,5 @@ def _schema() -> Any:
         {"together": count, "history": curves | None, "failure": str | None, "notes": list[str],
          "tested": str | None, "weights": str | None, "fold": three | None, "rung": three | None,
          "parameters": count | None, "right": hexadecimal | None, "graft": free | None, "finetune": finetune | None,
-         "revision": count, "views": count | None, "name": str, "sample": count | None},
+         "revision": count, "views": count | None, "name": str, "sample": count | None, "joined": free | None},
     ))  # fmt: skip

@@ -13,9 +13,11 @@ from featurebank.bank import Bank
 from featurebank.bank.vectors import positions_in
 from featurebank.errors import RamLimitError
 from featurebank.fitting.checks import check_sample, check_splits
+from featurebank.fitting.joined.rows import FeatureRows, JoinedRows, stored_vectors
 from featurebank.fitting.weights import training_images
 from featurebank.heads.exact.shared import Shared
 from featurebank.heads.exact.streamed import StreamedShared
+from featurebank.heads.joined.scaling import JoinedScaling
 from featurebank.heads.maps.stored import StoredMaps, stored_maps
 from featurebank.heads.streamed.features import StoredFeatures, in_memory
 from featurebank.heads.streamed.passes import Passes
@@ -66,6 +68,8 @@ class TrainingData:
     """Where another process finds the same data; None for arrays that are in no bank."""
     weights: np.ndarray | None = None
     """(n,) float64 above 0, how much each training image counts; None for 1 each. Metrics count all images alike."""
+    scaling: JoinedScaling | None = None
+    """What scaled the features of a joined tap; a fitted head contains it."""
 
     @classmethod
     def of(cls, bank: Bank, tap: str, views: int | None = None, sample: int | None = None) -> TrainingData:
@@ -91,7 +95,7 @@ class TrainingData:
         reference = DataReference(portable_path(bank.path), bank.digest, tap, views, sample=sample)
         views = bank.views if views is None else views
         X, augmented = load_features(bank, tap, train, views=views, beside=len(val))
-        X_val, _ = load_features(bank, tap, val, beside=len(train) * (1 + views), share=_VALIDATION)
+        X_val = load_validation(bank, tap, val, beside=len(train) * (1 + views))
         return cls(tap, X, y, X_val, bank.labels("val"), len(bank.classes), augmented, reference, weights)
 
     @cached_property
@@ -181,30 +185,19 @@ class TrainingData:
         return [names[label] for label in np.setdiff1d(self.y_val, self.y)]
 
 
-def read_features(bank: Bank, tap: str, split: str, *, views: int = 0) -> tuple[Features, list[np.ndarray]]:
-    """Loads the features of a split and their views; those that need more than half of `--ram` stay in the bank.
-
-    Args:
-        bank: the bank.
-        tap: a tap of the bank.
-        split: "train", "val" or "test".
-        views: the number of augmented views to load.
-
-    Raises:
-        UnknownNameError: the bank has no such tap.
-        RamLimitError: the augmented views of maps do not fit into memory.
-    """
-    return load_features(bank, tap, positions_in(bank, split), views=views)
+def load_validation(bank: FeatureRows, tap: str, positions: np.ndarray, *, beside: int) -> Features:
+    """Loads the features of validation images beside so many rows of training images; see `load_features`."""
+    return load_features(bank, tap, positions, beside=beside, share=_VALIDATION)[0]
 
 
 def load_features(
-    bank: Bank, tap: str, positions: np.ndarray, *, views: int = 0, beside: int = 0, share: float = _TRAINING
+    bank: FeatureRows, tap: str, positions: np.ndarray, *, views: int = 0, beside: int = 0, share: float = _TRAINING
 ) -> tuple[Features, list[np.ndarray]]:
     """Loads the features of some images and their views; those that need more than half of `--ram` stay in the bank.
 
     Args:
-        bank: the bank.
-        tap: a tap of the bank.
+        bank: the bank, or the features of a joined tap.
+        tap: its tap.
         positions: (n,) which images, as positions in `Bank.ids()`.
         views: the number of augmented views to load.
         beside: the number of rows that are used at the same time. Vectors also stay in the bank if they need more than
@@ -215,12 +208,12 @@ def load_features(
         UnknownNameError: the bank has no such tap.
         RamLimitError: the augmented views of maps do not fit into memory.
     """
-    vectors = StoredVectors(bank, tap, positions, 1 + views)
+    vectors = stored_vectors(bank, tap, positions, 1 + views)
     if vectors.ndim == 2:  # noqa: PLR2004 - rows and columns
         together = vectors.needed_bytes + beside * vectors.row_bytes
         if together > ram_limit() // 2 and vectors.needed_bytes > (share if beside else _ALONE) * ram_limit():
             return vectors, []
-    elif (stored := stored_maps(bank, tap, positions, views=views)) is not None:
+    elif not isinstance(bank, JoinedRows) and (stored := stored_maps(bank, tap, positions, views=views)) is not None:
         return stored, []
     if views and (size := vectors.needed_bytes) > ram_limit():
         message = (

@@ -39,7 +39,7 @@ def fit_heads(specs: Sequence[tuple[HeadSpec, int]], data: TrainingData, on_fitt
         BankError: features that stay in the bank cannot be read.
         HeadError: a family of heads rejects its images or parameters as a whole.
     """
-    on_fitted = _with_calibration(specs, data, on_fitted)
+    on_fitted = _with_calibration(specs, data, _with_scaling(data, on_fitted))
     specs = [(spec.uncalibrated(), seed) for spec, seed in specs]
     for part, source in _by_weights(specs, data, on_fitted):
         _fit_alike([specs[i] for i in part], source, _renumbered(part, on_fitted))
@@ -132,6 +132,20 @@ def _by_features(
 def _renumbered(members: Sequence[int], on_fitted: OnFitted) -> OnFitted:
     """Returns a callback that translates positions among `members` into positions among all heads."""
     return lambda position, fitted: on_fitted(members[position], fitted)
+
+
+def _with_scaling(data: TrainingData, on_fitted: OnFitted) -> OnFitted:
+    """Returns a callback that puts the scale of a joined tap into a fitted head, which then takes stored features."""
+    scaling = data.scaling
+    if scaling is None:
+        return on_fitted
+
+    def scale(position: int, fitted: Fitted) -> None:
+        from featurebank.heads.joined.head import JoinedHead  # imports scikit-learn
+
+        on_fitted(position, fitted if fitted.failure else replace(fitted, head=JoinedHead.of(fitted.head, scaling)))
+
+    return scale
 
 
 def _with_calibration(specs: Sequence[tuple[HeadSpec, int]], data: TrainingData, on_fitted: OnFitted) -> OnFitted:

@@ -16,6 +16,8 @@ from featurebank.bank import Bank
 from featurebank.errors import BankError
 from featurebank.fitting.data import DataReference, TrainingData
 from featurebank.fitting.folds import Fold, FoldedImages
+from featurebank.fitting.joined.text import is_joined
+from featurebank.fitting.joined.training import training_data
 from featurebank.storage.caches import local_path
 from featurebank.system.parallel import SharedValue
 
@@ -37,13 +39,13 @@ class DataLoader:
         """Returns the features of a tap and fold.
 
         Args:
-            tap: a tap of the bank.
+            tap: a tap of the bank, or a joined tap.
             views: the number of augmented views of the training images; None for all views of the bank.
             fold: the fold; None for the bank's own split.
             sample: the number of training images; None for all.
 
         Raises:
-            DatasetError, UnknownNameError, RamLimitError: see `TrainingData.of` and `FoldedImages`.
+            ConfigError, DatasetError, UnknownNameError, RamLimitError: see `training_data`.
         """
         with self._lock:
             if self._data is None or self._data[:4] != (tap, views, fold, sample):
@@ -52,9 +54,9 @@ class DataLoader:
             return self._data[4]
 
     def _load(self, tap: str, views: int | None, fold: Fold | None, sample: int | None) -> TrainingData:
-        if fold is None:
+        if fold is None or is_joined(tap, self.bank.taps):
             self._folded = None
-            return TrainingData.of(self.bank, tap, views, sample)
+            return training_data(self.bank, tap, views, fold, sample)
         if self._folded is None or self._folded[:2] != (tap, views):
             self._folded = None
             self._folded = tap, views, FoldedImages(self.bank, tap, views)

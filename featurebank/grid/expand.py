@@ -11,6 +11,9 @@ import numpy as np
 from featurebank.backbone.taps import TOKENS
 from featurebank.bank import Bank
 from featurebank.errors import ConfigError, FeatureBankError, HeadError, HeadInputError
+from featurebank.fitting.joined.parts import resolve
+from featurebank.fitting.joined.rows import canonical_tap, feature_rows
+from featurebank.fitting.joined.text import is_joined
 from featurebank.fitting.spec import HeadSpec
 from featurebank.grid.files import NOT_PARAMETERS, Grid, GridBlock, read_blocks
 from featurebank.grid.tails import Tails
@@ -54,7 +57,7 @@ def expand(
         heads, wrong = _specs(block, bank, taps or [default_tap(bank)], tails)
         heads = [replace(spec, views=views if spec.head_kind.is_neural else 0, sample=sample) for spec in heads]
         heads = [replace(spec, name=spec.name or _name(specs, spec)) for spec in heads]
-        problems += wrong
+        problems += [*wrong, *(f"{block.at('tap')}{line}" for spec in heads for line in _without_views(spec, bank))]
         twice = len(heads) - len({spec.key for spec in heads} - set(specs))
         specs.update({spec.key: spec for spec in heads})
         if twice and not wrong:
@@ -70,6 +73,12 @@ def expand(
 def _name(specs: Mapping[str, HeadSpec], spec: HeadSpec) -> str:
     """Returns the name that an earlier block set for the same head."""
     return specs[spec.key].name if spec.key in specs else ""
+
+
+def _without_views(spec: HeadSpec, bank: Bank) -> Iterator[str]:
+    """Yields the problems of a head on a joined tap with the views of its parts."""
+    if is_joined(spec.tap, bank.taps):
+        yield from resolve(bank, spec.tap).problems_with_views(spec.views or 0)
 
 
 def _checked_views(views: int | None, bank: Bank) -> int:
@@ -106,10 +115,11 @@ def _specs(block: GridBlock, bank: Bank, taps: Sequence[str], tails: Tails) -> t
             messages: dict[str, str] = {}
             for name, text in _problems(kind, params, tap, bank, tails):
                 messages.setdefault(name, text)  # only the first problem: the others may follow from it
-            problems += [f"{block.at(name)}{text}" for name, text in messages.items()]
+            lines = [(name, line) for name, text in messages.items() for line in text.splitlines()]
+            problems += [f"{block.at(name)}{line}" for name, line in lines]
             if kind and not messages:
                 name = str(values.get("name", "")).strip()
-                specs.append(HeadSpec(kind.name, plain(kind.full_params(params)), tap, name=name))
+                specs.append(HeadSpec(kind.name, plain(kind.full_params(params)), canonical_tap(bank, tap), name=name))
     return specs, problems
 
 
@@ -147,7 +157,7 @@ def _problems(
         if not isinstance(tap, str):
             message = f"tap is {shown(tap)}: expected one of {', '.join(bank.taps)}"
             raise ConfigError(message)
-        shape = bank.tap_shape(tap)
+        shape = feature_rows(bank, tap).tap_shape(tap)
     except FeatureBankError as error:
         if not (kind and kind.needs == MAPS_AT_A_CUT and tap == tails.tap(params)):  # `tails` reports more about a cut
             yield "tap", str(error)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from featurebank.bank import Bank
 from featurebank.errors import HeadError, HeadWarning
 from featurebank.fitting.fitted import Fitted
+from featurebank.fitting.joined.rows import joined_identity
 from featurebank.grid.jobs import Job
 from featurebank.heads.storage.saving import SUFFIX, save_head
 from featurebank.metrics import ACCURACY, Metric
@@ -163,5 +164,6 @@ class Journal:
             parameters=fitted.parameters, right=fitted.right,
             history=fitted.history, failure=fitted.failure, notes=fitted.notes, fold=job.fold,
             rung=job.rung.as_tuple if job.rung else None, views=job.spec.views, name=job.spec.name,
-            sample=job.spec.sample, directory=self._bank.path, revision=job.spec.revision(len(self._bank.classes)),
+            sample=job.spec.sample, joined=joined_identity(self._bank, job.spec.tap), directory=self._bank.path,
+            revision=job.spec.revision(len(self._bank.classes)),
         )  # fmt: skip

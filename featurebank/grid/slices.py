@@ -17,6 +17,7 @@ import numpy as np
 
 from featurebank.bank import Bank
 from featurebank.fitting.folds import Fold, fold_positions
+from featurebank.fitting.joined.rows import feature_rows
 from featurebank.fitting.parallel import tasks_of
 from featurebank.grid.jobs import Job
 from featurebank.grid.time_budget import make_pieces, predicted_cost
@@ -71,7 +72,7 @@ class PlannedData:
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of one image's features."""
-        return self.bank.tap_shape(self.tap)
+        return feature_rows(self.bank, self.tap).tap_shape(self.tap)
 
     @property
     def classes(self) -> int:
@@ -106,7 +107,7 @@ def cut(jobs: Sequence[Job], bank: Bank, workers: int) -> list[Slice]:
         The slices; those of the smallest tap come first, as one process trains them.
     """
     places: dict[tuple[str, Fold | None], list[Job]] = {}
-    for job in sorted(jobs, key=lambda job: bank.tap_bytes(job.spec.tap)):
+    for job in sorted(jobs, key=lambda job: feature_rows(bank, job.spec.tap).tap_bytes(job.spec.tap)):
         places.setdefault((job.spec.tap, job.fold), []).append(job)
     pieces = []
     for (tap, fold), group in places.items():

@@ -17,6 +17,7 @@ from featurebank.fitting.data import TrainingData
 from featurebank.fitting.fit import fit_heads
 from featurebank.fitting.fitted import Fitted
 from featurebank.fitting.folds import Fold
+from featurebank.fitting.joined.rows import feature_rows
 from featurebank.fitting.loaded import DataLoader
 from featurebank.grid.jobs import Job
 from featurebank.grid.journal import Journal
@@ -95,7 +96,7 @@ class JobRunner:
         """Trains the jobs that no other process has claimed, as far as the budget allows; returns the claimed ones."""
         elsewhere: list[Job] = []
         groups: dict[tuple[str, Fold | None, int | None], list[Job]] = {}
-        for job in sorted(jobs, key=lambda job: self._bank.tap_bytes(job.spec.tap)):
+        for job in sorted(jobs, key=lambda job: feature_rows(self._bank, job.spec.tap).tap_bytes(job.spec.tap)):
             groups.setdefault((job.spec.tap, job.fold, job.spec.sample), []).append(job)
         for (tap, fold, sample), group in groups.items():
             if self._clock.left <= 0:

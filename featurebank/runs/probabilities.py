@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,12 +10,13 @@ import numpy as np
 from featurebank.bank import Bank
 from featurebank.errors import ConfigError, DatasetError
 from featurebank.extraction.source_images import SourceImages
-from featurebank.fitting.data import read_features
+from featurebank.fitting.data import load_features
 from featurebank.fitting.folds import Fold, fold_positions
+from featurebank.fitting.joined.rows import feature_rows
 from featurebank.fitting.scoring import align
 from featurebank.heads.streamed.predictions import probabilities
 from featurebank.runs.finetuned import BATCH, finetuned_model, is_finetuned, predict_batch
-from featurebank.runs.refitting import check_belongs, images_of, trained_head
+from featurebank.runs.refitting import check_belongs, trained_head
 from featurebank.runs.run import RunRecord
 from featurebank.system.progress import SILENT, Reporter
 
@@ -91,11 +91,8 @@ def predictor(
 
 
 def _of_head(bank: Bank, run: RunRecord, split: str, head: Any) -> np.ndarray:
-    if run.fold:
-        data = images_of(bank, replace(run, sample=None))  # predictions are of all images
-        X, y = (data.X_val, data.y_val) if split == "val" else (data.X, data.y)
-    else:
-        X, y = read_features(bank, run.tap, split)[0], bank.labels(split)
+    positions, rows = positions_of(bank, run, split), feature_rows(bank, run.tap, head, run.joined)
+    X, y = load_features(rows, run.tap, positions)[0], bank.labels()[positions]
     of_validation = split == "val" and head.saw_validation  # as its metrics were computed
     found = head.predict_validation(X, y) if of_validation else probabilities(head, X)
     return align(found, head.classes_, len(bank.classes))

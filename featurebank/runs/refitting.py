@@ -11,7 +11,8 @@ from featurebank.errors import HeadError
 from featurebank.fitting.data import TrainingData
 from featurebank.fitting.fit import fit_heads
 from featurebank.fitting.fitted import Fitted
-from featurebank.fitting.folds import Fold, FoldedImages
+from featurebank.fitting.folds import Fold
+from featurebank.fitting.joined.training import training_data
 from featurebank.fitting.spec import HeadSpec
 from featurebank.heads.storage.saving import load_head, save_head
 from featurebank.runs.finetuned import is_finetuned
@@ -129,9 +130,8 @@ def keep_weights(run: RunRecord, head: Any) -> RunRecord:
 def images_of(bank: Bank, run: RunRecord) -> TrainingData:
     """Loads the training and validation images of a run: the bank's own split, or its fold; of all, its sample."""
     views = run.views  # if the number is unknown, all: the accuracy shows whether that is right
-    if run.fold:
-        return FoldedImages(bank, run.tap, views).data(Fold(*run.fold), run.sample)
-    return TrainingData.of(bank, run.tap, views, run.sample)
+    fold = Fold(*run.fold) if run.fold else None
+    return training_data(bank, run.tap, views, fold, run.sample, recorded=run.joined)
 
 
 def _trained(run: RunRecord) -> HeadSpec:

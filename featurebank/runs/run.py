@@ -15,6 +15,8 @@ from featurebank.bank import Bank
 from featurebank.bank.run_record import check_run_record
 from featurebank.errors import DatasetError
 from featurebank.fitting.folds import dataset_folds
+from featurebank.fitting.joined.parts import has_same_columns
+from featurebank.fitting.joined.rows import joined_identity
 from featurebank.fitting.spec import HeadSpec
 from featurebank.heads.storage.saving import SUFFIX
 from featurebank.metrics import unpack
@@ -76,6 +78,8 @@ class RunRecord:
     """See `HeadSpec`, also for `name` and `sample`."""
     name: str = ""
     sample: int | None = None
+    joined: Mapping[str, Any] | None = None
+    """For a joined tap: what identifies its parts; see `featurebank.fitting.joined.parts.JoinedTap.identity`."""
     directory: Path = field(default=Path(), compare=False)
     """The directory of the bank; not stored."""
 
@@ -141,8 +145,8 @@ class RunRecord:
         return self.rung and f"stopped at rung {self.rung[0]} of {self.rung[1]}, after {counted(self.rung[2], 'epoch')}"
 
     def record(self) -> dict[str, Any]:
-        """Returns the whole run as JSON values; without `sample` if there is none, as earlier versions know it."""
-        left_out = {"directory", *(["sample"] if self.sample is None else [])}
+        """Returns the whole run as JSON values; without what it has none of, as earlier versions know it."""
+        left_out = {"directory", *(name for name in ("sample", "joined") if getattr(self, name) is None)}
         return {name: value for name, value in asdict(self).items() if name not in left_out}
 
     def summary(self) -> dict[str, Any]:
@@ -163,11 +167,12 @@ def run_id(
     """Returns the id of a run, which is the same on every machine and at any time.
 
     It depends on everything that determines the input and the training of a head: specification (kind, parameters, tap,
-    views, sample), seed, fold, rung, the stored type of the tap, the revision of the fitting algorithm, and
-    `Bank.digest`.
+    views, sample), seed, fold, rung, the stored type of the tap (of a joined tap, the parts in other banks and the
+    columns), the revision of the fitting algorithm, and `Bank.digest`.
     """
     recipe = {
-        "spec": spec.key, "seed": seed, "bank": bank.digest, "stored": bank.tap_dtype(spec.tap),
+        "spec": spec.key, "seed": seed, "bank": bank.digest,
+        "stored": joined_identity(bank, spec.tap) or bank.tap_dtype(spec.tap),
         "fold": list(fold or ()), "rung": list(rung or ()),
         **({"revision": revision} if (revision := spec.revision(len(bank.classes))) > 1 else {}),
     }  # fmt: skip
@@ -196,10 +201,15 @@ def load_runs(bank: Bank, *, stale: bool = False, overtaken: bool = False) -> li
     paths = find(bank.path / "runs", "*.json")
     every = [run for path in paths if (run := read_run(path)) is not None]
     marks = {0, _own_folds(bank) if any(run.folds < 0 for run in every) else 0}
-    runs = [run for run in every if (belongs(run, bank) and _mark(run) in marks) != stale]
+    runs = [run for run in every if (belongs(run, bank) and _mark(run) in marks and _is_current(run, bank)) != stale]
     runs = [run for run in runs if run.revision == run.spec.revision(len(bank.classes))]
     runs = runs if stale else _one_each([with_views(run, bank) for run in runs], bank)
     return runs if overtaken else without_overtaken(runs)
+
+
+def _is_current(run: RunRecord, bank: Bank) -> bool:
+    """Returns whether the columns of a run on a joined tap have not changed."""
+    return run.joined is None or has_same_columns(bank, run.joined)
 
 
 def _own_folds(bank: Bank) -> int:

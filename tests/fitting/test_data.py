@@ -10,8 +10,9 @@ import pytest
 
 from featurebank import make_head
 from featurebank.bank import Bank
+from featurebank.bank.vectors import positions_in
 from featurebank.errors import RamLimitError
-from featurebank.fitting.data import TrainingData, read_features
+from featurebank.fitting.data import TrainingData, load_features
 from featurebank.fitting.folds import Fold, FoldedImages
 from featurebank.heads.streamed.vectors import StoredVectors
 
@@ -46,7 +47,8 @@ def test_small_training_images_beside_large_validation_images(
     vector_bank: Callable[..., Bank], set_ram: Callable[[int], Any]
 ) -> None:
     set_ram(2 * 240 * ROW - 2)
-    X, _ = read_features(vector_bank(), "pooled", "train")
+    bank = vector_bank()
+    X, _ = load_features(bank, "pooled", positions_in(bank, "train"))
     assert isinstance(X, np.ndarray)  # alone they take less than half
 
 

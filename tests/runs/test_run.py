@@ -31,6 +31,7 @@ class FakeBank:
 
     views = 0
     classes = ("a", "b", "c")
+    taps = ("pooled", "map")
 
     def __init__(self, digest: str = "0" * 32, path: Path = Path(), dtype: str = "float32") -> None:
         self.digest, self.former_digest, self.path, self._dtype = digest, "f" * 32, path, dtype

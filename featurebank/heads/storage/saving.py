@@ -10,6 +10,7 @@ What a head is made of, it says itself (`Head.state`); here is only how that is 
 - "estimator": the same without class and parameters, which are part of the state.
 - "booster": an archive of XGBoost's own file, an NPZ file of the other arrays, and the parameters.
 - "calibrated": an archive of the temperature and the file of the head inside.
+- "joined": an archive of the scale of joined features and the file of the head inside, which may be calibrated.
 
 Estimators that were saved with skops, as featurebank did at first, are read as well.
 """
@@ -20,7 +21,7 @@ import io
 import json
 import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:  # it imports scikit-learn, which a list of runs does not need
 
 SUFFIX = ".head"
 _INSIDE = "inside.head"
+_CALIBRATED, _JOINED, _ARRAYS = "calibrated.json", "joined.json", "arrays.npz"
 _COLUMNS = "feature_names"
 """The array of the names of the training features, of heads that were fitted on a table."""
 
@@ -72,14 +74,15 @@ def load_head(path: Path) -> Any:
 
 def _bytes(head: Head) -> bytes:
     """Returns the file of a fitted head."""
-    archives = {"calibrated": _calibrated_bytes, "booster": _boosted_bytes}
+    archives = {"calibrated": _calibrated_bytes, "joined": _joined_bytes, "booster": _boosted_bytes}
     return archives.get(head.saved_as, _npz_bytes)(head)
 
 
-def _read(archive: Archive, source: str, *, inside: bool = False) -> Any:
-    """Returns the head of an archive; `inside` is one in the file of a calibrated head, which is not calibrated."""
+def _read(archive: Archive, source: str, around: Sequence[str] = ()) -> Any:
+    """Returns the head of an archive; `around` are the members that may not occur, of the heads around this one."""
     readers: dict[str, Callable[[Archive, str], Any]] = {
-        "calibrated.json": _load_calibrated,
+        _JOINED: _load_joined,
+        _CALIBRATED: _load_calibrated,
         "booster.ubj": _load_boosted,
         "neural.npy": lambda *file: _load_npz("neural", *file),
         "on_maps.npy": lambda *file: _load_npz("on_maps", *file),
@@ -88,7 +91,7 @@ def _read(archive: Archive, source: str, *, inside: bool = False) -> Any:
         "schema.json": _load_old_estimator,
     }
     for name, reader in readers.items():
-        if name in archive.names and not (inside and name == "calibrated.json"):
+        if name in archive.names and name not in around:
             return reader(archive, source)
     message = f"the saved head '{source}' cannot be read (it is of no known kind): train it again"
     raise HeadError(message)
@@ -180,13 +183,13 @@ def _boosted_bytes(head: Head) -> bytes:
     np.savez(extra, classes=_plain_classes(head), **columns)
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr("booster.ubj", booster)
-        archive.writestr("arrays.npz", extra.getvalue())
+        archive.writestr(_ARRAYS, extra.getvalue())
         archive.writestr("params.json", _json(head.get_params()))
     return buffer.getvalue()
 
 
 def _load_boosted(archive: Archive, source: str) -> Any:
-    arrays = dict(read_npz(archive.read("arrays.npz")))
+    arrays = dict(read_npz(archive.read(_ARRAYS)))
     head = _unfitted("XGBoostHead", "booster", json.loads(archive.read("params.json")), source)
     classes, facts = arrays.pop("classes"), {"features": int(arrays.pop("features"))}
     arrays["booster"], names = np.frombuffer(archive.read("booster.ubj"), np.uint8), arrays.pop(_COLUMNS, None)
@@ -199,7 +202,7 @@ def _calibrated_bytes(head: Any) -> bytes:
     about = {"method": head.method, "random_state": head.random_state, **head.state().facts}
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr("calibrated.json", _json(about))
+        archive.writestr(_CALIBRATED, _json(about))
         archive.writestr(_INSIDE, _bytes(head.head_))
     return buffer.getvalue()
 
@@ -209,12 +212,36 @@ def _load_calibrated(archive: Archive, source: str) -> Any:
 
     from featurebank.heads.calibration import CalibratedHead
 
-    facts = json.loads(archive.read("calibrated.json"))
+    facts = json.loads(archive.read(_CALIBRATED))
     with open_archive(archive.read(_INSIDE)) as part:
-        inside = _read(part, source, inside=True)
+        inside = _read(part, source, (_CALIBRATED, _JOINED))
     head = CalibratedHead(clone(inside), method=facts["method"], random_state=facts["random_state"])
     head.head_ = inside
     _restore(head, inside.classes_, {}, facts, source)
+    return head
+
+
+def _joined_bytes(head: Any) -> bytes:
+    state, buffer, arrays = head.state(), io.BytesIO(), io.BytesIO()
+    np.savez(arrays, **state.arrays)
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr(_JOINED, _json(state.facts))
+        archive.writestr(_ARRAYS, arrays.getvalue())
+        archive.writestr(_INSIDE, _bytes(head.head_))
+    return buffer.getvalue()
+
+
+def _load_joined(archive: Archive, source: str) -> Any:
+    from sklearn.base import clone
+
+    from featurebank.heads.joined.head import JoinedHead
+
+    facts, arrays = json.loads(archive.read(_JOINED)), dict(read_npz(archive.read(_ARRAYS)))
+    with open_archive(archive.read(_INSIDE)) as part:
+        inside = _read(part, source, (_JOINED,))
+    head = JoinedHead(clone(inside))
+    head.head_ = inside
+    _restore(head, inside.classes_, arrays, facts, source)
     return head
 
 

@@ -103,8 +103,8 @@ def graft(
 @checked
 def export(
     run: RunLike, path: PathLike, *, bank: BankLike | None = None, format: str | None = None,
-    backbone: BackboneLike | None = None, proof: bool = True, with_resize: bool = False, progress: Shown = None,
-    reporter: Reporter | None = None,
+    backbone: BackboneLike | None = None, proof: bool = True, with_resize: bool = False, certainty: bool = True,
+    progress: Shown = None, reporter: Reporter | None = None,
 ) -> Path:  # fmt: skip
     """Exports a run as one model file, from images to probabilities.
 
@@ -120,6 +120,8 @@ def export(
         backbone: the network of the bank; default: it is loaded again.
         proof: whether to compare the model with the head, see `featurebank.graft`.
         with_resize: whether the model resizes images itself and takes uint8 RGB of any size; for "keras" and "onnx".
+        certainty: whether the file stores what `coverage` and `abstain_at_error` of `predict` need, from the validation
+            images. For a fine-tune, up to 3000 images are read and run through its network.
         progress: whether progress is shown; default: where a person looks, see `featurebank.set_progress`.
         reporter: receives the progress and the warnings in place of the screen.
 
@@ -139,7 +141,7 @@ def export(
         >>> export("best", "flowers.keras")
         PosixPath('flowers.keras')
     """
-    options = ExportOptions(format=format, proof=proof, with_resize=with_resize)
+    options = ExportOptions(format=format, proof=proof, with_resize=with_resize, certainty=certainty)
     with showing(progress, reporter) as shown:
         if isinstance(run, str):
             run = find_exportable(as_bank(bank, "export", reporter=shown), run, as_path(path), options, shown)
@@ -172,6 +174,8 @@ def predict(
     images: ImagesLike,
     *,
     top: Annotated[int, Ge(1)] = 5,
+    coverage: float | None = None,
+    abstain_at_error: float | None = None,
     batch_size: Annotated[int, Ge(1)] = 32,
     progress: Shown = None,
     reporter: Reporter | None = None,
@@ -183,15 +187,20 @@ def predict(
         images: the path of a file or of a directory (all images in it, at any depth), several paths, or arrays as
             for `featurebank.FeatureBank`.
         top: the number of most probable classes to return for each image.
+        coverage: how often the `set` of an image is to have its true class, as .95; default: there are no sets.
+        abstain_at_error: the error among the answered images, as .02, which decides about `answered`; default: all
+            images are answered.
         batch_size: the number of images per batch.
         progress: whether progress is shown; default: where a person looks, see `featurebank.set_progress`.
         reporter: receives the progress and the warnings in place of the screen.
 
     Returns:
-        One prediction for each image; if an image cannot be read, its prediction has an `error`.
+        One prediction for each image; if an image cannot be read, its prediction has an `error`. One line warns of
+        images that are `unlike` those of the training.
 
     Raises:
-        ConfigError: see `load_model`; or `top` is below 1.
+        ConfigError: see `load_model`; or `top` is below 1, a coverage or an error is not between 0 and 1, no threshold
+            reaches the error, or the file was exported without what these need.
         DatasetError: there are no images.
 
     Example:
@@ -202,7 +211,10 @@ def predict(
     """
     loaded = model if isinstance(model, LoadedModel) else as_path(model)
     with showing(progress, reporter) as shown:
-        predictions = classify(loaded, images, top=top, batch_size=batch_size, reporter=shown)
+        predictions = classify(
+            loaded, images, top=top, coverage=coverage, abstain_at_error=abstain_at_error, batch_size=batch_size,
+            reporter=shown,
+        )  # fmt: skip
         skipped = [(one.file, one.error) for one in predictions if one.error]
         warn_of_skipped(skipped, "their predictions have an error", shown)
     return predictions

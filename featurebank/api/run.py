@@ -18,8 +18,9 @@ from featurebank.dataset import Dataset
 from featurebank.dataset.unlabelled import UNLABELLED
 from featurebank.errors import DatasetError, FeatureBankError, HeadError
 from featurebank.fitting.joined.rows import feature_rows
-from featurebank.grafting.export_stage import ExportOptions, run_export
-from featurebank.grafting.prediction import LoadedModel, run_images
+from featurebank.grafting import ExportOptions, LoadedModel, run_export
+from featurebank.grafting.certainty.embedding import batch_function
+from featurebank.grafting.prediction import run_images
 from featurebank.grafting.stage import about_finetuned
 from featurebank.runs.display import run_html
 from featurebank.runs.plots import PlottedRun
@@ -204,7 +205,7 @@ class Run(PlottedRun):
 
     def _of_images(self, bank: Bank, images: Dataset, batch_size: int) -> np.ndarray:
         """Returns the probabilities of a fine-tuned network, (n, classes)."""
-        model = LoadedModel(self.load().predict_on_batch, about_finetuned(bank, self))
+        model = LoadedModel(batch_function(self.load()), about_finetuned(bank, self))
         rows, everything = [], range(len(images))
         with showing() as reporter:
             answers = run_images(model, images, everything, "predict", batch_size=batch_size, reporter=reporter)
@@ -212,7 +213,7 @@ class Run(PlottedRun):
                 if isinstance(answer, str):
                     message = f"image '{images.ids[index]}' cannot be read: {answer}"
                     raise DatasetError(message)
-                rows.append(answer)
+                rows.append(answer.probabilities[0])
         return np.stack(rows).astype(np.float64)
 
     def predictions(self, split: str = "val") -> Predictions:
@@ -271,8 +272,8 @@ class Run(PlottedRun):
         return self.predictions(split).confusion_matrix()
 
     def export(
-        self, path: str | Path, *, format: str | None = None, proof: bool = True, with_resize: bool = False
-    ) -> Path:
+        self, path: str | Path, *, format: str | None = None, proof: bool = True, with_resize: bool = False,
+        certainty: bool = True) -> Path:  # fmt: skip
         """Writes one model file, from images to probabilities.
 
         Args:
@@ -281,6 +282,7 @@ class Run(PlottedRun):
             format: the format, if the suffix does not tell.
             proof: whether to compare the model with the head on images of the bank.
             with_resize: whether the model resizes images itself.
+            certainty: whether the file can say when it is not sure.
 
         Returns:
             The path.
@@ -290,6 +292,6 @@ class Run(PlottedRun):
             >>> run.export("flowers.keras", with_resize=True)
             PosixPath('flowers.keras')
         """
-        options = ExportOptions(format=format, proof=proof, with_resize=with_resize)
+        options = ExportOptions(format=format, proof=proof, with_resize=with_resize, certainty=certainty)
         with showing() as reporter:
             return run_export(self, Path(path), options, reporter=reporter)

@@ -7,7 +7,8 @@ Keras layers. `stage` builds and proves it, `export_stage` and `formats` write i
 
 from featurebank.grafting.evaluation import Evaluation, evaluate_model
 from featurebank.grafting.export_stage import ExportOptions, run_export
-from featurebank.grafting.prediction import LoadedModel, Prediction, classify, read_model
+from featurebank.grafting.loaded_model import LoadedModel, read_model
+from featurebank.grafting.prediction import Prediction, classify
 from featurebank.grafting.side_by_side import JoinedModel
 from featurebank.grafting.stage import grafted
 

@@ -15,11 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from featurebank.errors import MissingDependencyError
+from featurebank.grafting.certainty.embedding import EMBEDDING
+from featurebank.grafting.guard import put_first
 from featurebank.system.imports.openvino import import_openvino
 from featurebank.system.runtime import import_tensorflow
 
 IMAGE = "image"
 """The name of the input in ONNX and OpenVINO files."""
+OUTPUTS = ("probabilities", EMBEDDING)
+"""The names of the outputs in ONNX files."""
 OPSET = 17
 """The ONNX operator set; every runtime of recent years supports it."""
 _AUGMENTATION = ("Random", "AugMix", "CutMix", "MixUp", "RandAugment")
@@ -69,7 +73,7 @@ def to_onnx(model: Any, metadata: dict[str, str]) -> Any:
     """Converts a Keras model to an ONNX `ModelProto` with the input "image" and the output "probabilities".
 
     Args:
-        model: the model.
+        model: the model; a second output is called "embedding".
         metadata: entries of the file's metadata.
 
     Raises:
@@ -80,14 +84,15 @@ def to_onnx(model: Any, metadata: dict[str, str]) -> Any:
         import tf2onnx
     with quiet():
         concrete = traced(model).get_concrete_function()
-        image, answer = f"{IMAGE}:0", concrete.outputs[0].name
-        graph = tf2onnx.tf_loader.from_function(concrete, [image], [answer])
+        image = f"{IMAGE}:0"
+        names = {one.name: name for one, name in zip(concrete.outputs, OUTPUTS, strict=False)}
+        graph = tf2onnx.tf_loader.from_function(concrete, [image], list(names))
         _embed(graph, concrete)
         _inline(graph)
         onnx_model, _ = tf2onnx.convert.from_graph_def(
-            graph, name="featurebank", input_names=[image], output_names=[answer], opset=OPSET,
+            graph, name="featurebank", input_names=[image], output_names=list(names), opset=OPSET,
             custom_op_handlers={"Erfc": (_lower_erfc, [])},
-            tensors_to_rename={image: IMAGE, answer: "probabilities"},
+            tensors_to_rename={image: IMAGE, **names},
         )  # fmt: skip
     onnx.helper.set_model_props(onnx_model, metadata)
     return onnx_model
@@ -212,7 +217,9 @@ def to_tflite(model: Any, place: Path) -> bytes:
     tf = import_tensorflow()
     with quiet(), tempfile.TemporaryDirectory(dir=place) as saved:
         model.export(saved, verbose=False)
-        return bytes(tf.lite.TFLiteConverter.from_saved_model(saved).convert())
+        content = bytearray(tf.lite.TFLiteConverter.from_saved_model(saved).convert())
+    put_first(content, "output_0")
+    return bytes(content)
 
 
 def traced(model: Any) -> Any:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from featurebank import metrics
+from featurebank.certainty.measured import MeasuredCertainty, measured
 from featurebank.dataset import Dataset
 from featurebank.errors import ConfigError, DatasetError, unknown_name
-from featurebank.grafting.prediction import LoadedModel, run_images
+from featurebank.grafting.certainty.verdicts import Verdicts
+from featurebank.grafting.loaded_model import LoadedModel
+from featurebank.grafting.prediction import run_images
 from featurebank.statistics import proportion_interval
 from featurebank.system.progress import SILENT, Reporter
 from featurebank.words import counted
@@ -48,6 +51,11 @@ class Evaluation:
     """(classes, classes) int64: a row for each true class, a column for each predicted class."""
     skipped: tuple[tuple[str, str], ...]
     """Id and reason for each image that cannot be read."""
+    certainty: MeasuredCertainty | None = None
+    """Coverage and size of sets of classes, and the error among answered images; None if the model stores nothing
+    about its doubts. Of the validation images of the model it says nothing: they were its calibration."""
+    unlike: int | None = None
+    """The number of images that are unlike those of the training; None if the model does not know."""
 
     def __repr__(self) -> str:
         low, high = self.accuracy_interval
@@ -68,6 +76,7 @@ class Evaluation:
             ],
             "confusion": self.confusion.tolist(),
             "skipped": [{"id": name, "reason": reason} for name, reason in self.skipped],
+            "certainty": self.certainty and self.certainty.to_dict(), "unlike": self.unlike,
         }  # fmt: skip
 
     def mistaken(self) -> list[tuple[str, str, int]]:
@@ -84,17 +93,24 @@ def evaluate_model(
     rows: list[np.ndarray] = []
     labels_of_rows: list[int] = []
     skipped: list[tuple[str, str]] = []
+    verdicts, unlike = Verdicts(model.about), 0
     for index, answer in run_images(model, dataset, places, "evaluate", batch_size=batch_size, reporter=reporter):
         if isinstance(answer, str):
             skipped.append((dataset.ids[index], answer))
         else:
-            rows.append(answer)
+            rows.append(answer.probabilities[0])
             labels_of_rows.append(int(labels[index]))
+            unlike += sum(bool(one.unlike) for one in verdicts(answer))
     if not rows:
         reason = f"; the first: {skipped[0][0]}: {skipped[0][1]}" if skipped else ""
         message = f"none of the {counted(len(places), 'image')} of '{dataset.spec}' can be read{reason}"
         raise DatasetError(message)
-    return _evaluation(np.stack(rows).astype(np.float64), np.array(labels_of_rows), model.classes, skipped)
+    probabilities, of_rows = np.stack(rows).astype(np.float64), np.array(labels_of_rows)
+    evaluation = _evaluation(probabilities, of_rows, model.classes, skipped)
+    if (certainty := model.about.certainty) is None:
+        return evaluation
+    sure = measured(certainty, probabilities, of_rows, source=f"of {dataset.spec}")
+    return replace(evaluation, certainty=sure, unlike=unlike if certainty.likeness is not None else None)
 
 
 def _places(dataset: Dataset, split: str) -> list[int]:

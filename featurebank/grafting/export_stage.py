@@ -15,6 +15,8 @@ from featurebank.backbone.recorded import load_recorded
 from featurebank.backbone.resize import resize_image
 from featurebank.bank import Bank
 from featurebank.errors import ConfigError, FeatureBankError, HeadError
+from featurebank.grafting.certainty.calibration import calibrated
+from featurebank.grafting.certainty.embedding import with_embedding
 from featurebank.grafting.converters import for_inference
 from featurebank.grafting.foreign.graft import ForeignGraft, check_form
 from featurebank.grafting.foreign.trunks import OpenVINOTrunk
@@ -43,6 +45,7 @@ class ExportOptions(StageOptions):
     format: str | None = None
     proof: bool = True
     with_resize: bool = False
+    certainty: bool = True
 
 
 def find_exportable(bank: Bank, run: str, path: Path, options: ExportOptions, reporter: Reporter = SILENT) -> RunRecord:
@@ -83,6 +86,9 @@ def run_export(
         bank = Bank(run.directory)
         backbone = _checked(bank, run, kind, options, backbone)
         result = grafted(bank, run, backbone=backbone, proof=options.proof, form=form, reporter=reporter)
+        certainty = None
+        if options.certainty:
+            certainty = calibrated(bank, run, result.fitted, operation=result.operation, reporter=reporter)
     path.parent.mkdir(parents=True, exist_ok=True)
     with (
         propagate_interruptions(),
@@ -91,7 +97,7 @@ def run_export(
     ):
         temporary = place / path.name
         with reporter.step(f"writing {path.name}"):
-            about = replace(result.about, format=name, any_size=options.with_resize)
+            about = replace(result.about, format=name, any_size=options.with_resize, certainty=certainty)
             difference = _write(result, kind, about, temporary)
         files = kind.files(temporary)
         for file in files:
@@ -133,12 +139,14 @@ def _write(graft: Grafted, kind: Format, about: About, path: Path) -> float:
     try:
         plain = _for_inference(graft.model)
         whole = resizing(plain, about.resize) if about.any_size else plain
+        if kind.returns_features and about.certainty is not None and about.certainty.likeness is not None:
+            whole = _with_features(whole, about.certainty.operation)
         kind.write(whole, path, replace(about, usage=usage).to_text())
         run, _ = kind.read(path)
-        pairs = [(run(graft.images.astype(about.pixels)), graft.probabilities)]
+        pairs = [(run(graft.images.astype(about.pixels)).probabilities, graft.probabilities)]
         for image in _odd_images(size) if about.any_size else ():
             expected = run_model(plain, resize_image(image, size, about.resize)[None])
-            pairs.append((run(image[None]), expected))
+            pairs.append((run(image[None]).probabilities, expected))
     except (FeatureBankError, OSError, MemoryError):
         raise
     except Exception as error:  # converters of arbitrary networks can raise any exception
@@ -152,6 +160,13 @@ def _write(graft: Grafted, kind: Format, about: About, path: Path) -> float:
         )
         raise HeadError(message)
     return difference
+
+
+def _with_features(model: Any, operation: str) -> Any:
+    """Returns a graft of layers with its features as a second output."""
+    if isinstance(model, ForeignGraft):
+        return ForeignGraft(model.trunk, with_embedding(model.layers, ""), model.backbone, model.tap)
+    return with_embedding(model, operation)
 
 
 def _other(graft: Grafted) -> str:

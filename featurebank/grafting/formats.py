@@ -13,6 +13,7 @@ import numpy as np
 from featurebank.backbone.keras_networks.keras_file import load_keras_file
 from featurebank.backbone.network import FORMS as NETWORK_FORMS
 from featurebank.errors import ConfigError
+from featurebank.grafting.certainty.embedding import ModelOutputs, outputs_of, with_embedding
 from featurebank.grafting.converters import (
     check_installed,
     explain_missing_extra,
@@ -25,7 +26,7 @@ from featurebank.grafting.converters import (
 from featurebank.grafting.foreign.graft import ForeignGraft
 from featurebank.grafting.foreign.onnx_model import foreign_to_onnx
 from featurebank.grafting.guard import check_onnx, check_tflite
-from featurebank.grafting.metadata import KEY, add_member, read_member
+from featurebank.grafting.metadata import KEY, add_member, operation_in, read_member
 from featurebank.grafting.side_by_side import load_joined
 from featurebank.system.imports.openvino import compile_model, import_openvino, preserve_signal_stack
 from featurebank.system.model_files.checksum import (
@@ -42,8 +43,8 @@ from featurebank.system.runtime import import_tensorflow, threads
 from featurebank.system.stderr import without_greetings
 from featurebank.words import counted
 
-Run = Callable[[np.ndarray], np.ndarray]
-"""(n, s, s, 3) float32 RGB 0..255 -> (n, classes) float32."""
+Run = Callable[[np.ndarray], ModelOutputs]
+"""(n, s, s, 3) float32 RGB 0..255 -> (n, classes) float32, and the features if the file returns them."""
 
 
 class Format(ABC):
@@ -54,6 +55,8 @@ class Format(ABC):
     """Whether the graft must be one Keras model."""
     holds_resize: ClassVar[bool] = False
     """Whether a model of a network of Keras can resize images of any size."""
+    returns_features: ClassVar[bool] = False
+    """Whether the features must be a second output of the model; other formats can look inside it."""
     forms: ClassVar[tuple[str, ...]] = ("keras",)
     """What the network can be made in; see `Backbone.form`."""
 
@@ -100,19 +103,21 @@ class KerasFormat(Format):
 
     def read(self, path: Path) -> tuple[Run, str | None]:
         """Reads a model; see `Format`."""
-        model = load_keras_file(path)
+        model, text = load_keras_file(path), read_member(path)
+        if operation := operation_in(text):
+            model = with_embedding(model, operation)
 
         ran = False
 
-        def run(images: np.ndarray) -> np.ndarray:
+        def run(images: np.ndarray) -> ModelOutputs:
             nonlocal ran
             # For whole numbers, oneDNN logs an error at first, although TensorFlow has another kernel.
             with contextlib.nullcontext() if ran or images.dtype != np.uint8 else without_greetings():
-                probabilities = np.asarray(model.predict_on_batch(images))
+                outputs = outputs_of(model.predict_on_batch(images))
             ran = True
-            return probabilities
+            return outputs
 
-        return run, read_member(path)
+        return run, text
 
 
 class JoinedFormat(Format):
@@ -129,13 +134,14 @@ class JoinedFormat(Format):
     def read(self, path: Path) -> tuple[Run, str | None]:
         """Reads a model; see `Format`."""
         model = load_joined(path)
-        return lambda images: model.predict(images, len(images)), model.about.to_text()
+        return model.outputs, model.about.to_text()
 
 
 class OnnxFormat(Format):
     """ONNX, with the text in the file's metadata."""
 
     suffix = ".onnx"
+    returns_features = True
     holds_resize = True
     forms = tuple(NETWORK_FORMS)
     extra = "onnx"
@@ -159,13 +165,14 @@ class OnnxFormat(Format):
         options.intra_op_num_threads = threads()
         session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         name = session.get_inputs()[0].name
-        return lambda images: np.asarray(session.run(None, {name: images})[0]), text
+        return lambda images: outputs_of(session.run(None, {name: images})), text
 
 
 class OpenVINOFormat(Format):
     """OpenVINO's pair of files, with the text in the .xml file."""
 
     suffix = ".xml"
+    returns_features = True
     forms = tuple(NETWORK_FORMS)
 
     def write(self, model: Any, path: Path, text: str) -> None:
@@ -188,9 +195,9 @@ class OpenVINOFormat(Format):
         options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads()}
         compiled = compile_model(core, model, options)
 
-        def run(images: np.ndarray) -> np.ndarray:
+        def run(images: np.ndarray) -> ModelOutputs:
             with preserve_signal_stack():
-                return np.array(compiled(images)[0])
+                return outputs_of([np.array(value) for value in compiled(images).values()])
 
         return run, text
 
@@ -203,6 +210,7 @@ class TFLiteFormat(Format):
     """TensorFlow Lite, with the text in a ZIP archive at its end, like TensorFlow Lite's own metadata."""
 
     suffix = ".tflite"
+    returns_features = True
 
     def write(self, model: Any, path: Path, text: str) -> None:
         """Writes a model; see `Format`."""
@@ -220,20 +228,20 @@ class TFLiteFormat(Format):
         tf = import_tensorflow()
         with quiet():  # it warns that another package will replace it
             interpreter = tf.lite.Interpreter(model_content=content, num_threads=threads())
-        place, answer = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
+        place, *answers = (d["index"] for d in (*interpreter.get_input_details(), *interpreter.get_output_details()))
 
-        def run(images: np.ndarray) -> np.ndarray:
+        def run(images: np.ndarray) -> ModelOutputs:
             interpreter.resize_tensor_input(place, images.shape)
             with quiet():  # the first call prints a message
                 interpreter.allocate_tensors()
             interpreter.set_tensor(place, images)
             interpreter.invoke()
-            return np.asarray(interpreter.get_tensor(answer))
+            return outputs_of([interpreter.get_tensor(answer) for answer in answers])
 
         return run, text
 
 
-def _nothing(images: np.ndarray) -> np.ndarray:
+def _nothing(images: np.ndarray) -> ModelOutputs:
     """Replaces the run function of a file without metadata, which is never run."""
     message = f"no model for {counted(len(images), 'image')}"
     raise ConfigError(message)

@@ -56,5 +56,22 @@ def check_tflite(content: bytes) -> None:
             raise _refused("the custom operator " + repr(code.CustomCode())[:50])
 
 
+def put_first(content: bytearray, name: str) -> None:
+    """Makes an output of a TensorFlow Lite model its first one: the converter may write them in any order.
+
+    Args:
+        content: the content of a file with one or two outputs; changed in place.
+        name: the name of the output in the model's signature.
+    """
+    import_tensorflow()
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    model = schema.Model.GetRootAs(content, 0)
+    outputs, signature = model.Subgraphs(0).OutputsAsNumpy(), model.SignatureDefs(0)
+    named = {signature.Outputs(n).Name().decode(): n for n in range(signature.OutputsLength())}
+    if len(outputs) > 1 and outputs[0] != signature.Outputs(named[name]).TensorIndex():
+        outputs[:] = outputs[::-1].copy()
+
+
 def _refused(what: str) -> ArchiveError:
     return ArchiveError(f"it has {what}, but a file must be self-contained and must not decide which code runs")

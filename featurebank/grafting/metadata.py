@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from featurebank.backbone.keras_networks.keras_file import ABOUT
+from featurebank.certainty.record import Certainty
 from featurebank.errors import ConfigError, FormatVersionError
 from featurebank.system import digest
 from featurebank.system.archive import open_archive
@@ -21,8 +22,8 @@ KEY = "featurebank"
 """The name of the entry in the metadata of the other formats."""
 _LARGEST_SIDE = 1 << 15
 """The largest side of an input in pixels."""
-VERSION = 2
-"""Version 1 had no `any_size` and no `usage`."""
+VERSION = 3
+"""Version 1 had no `any_size` and no `usage`, version 2 no `certainty`."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,8 @@ class About:
     """Whether the model takes uint8 images of any size and resizes them to `image_size` itself."""
     usage: str = ""
     """Python code that runs the file without featurebank."""
+    certainty: Certainty | None = None
+    """What the model knows about its doubts; None in files of version 2, and without validation images."""
 
     @property
     def title(self) -> str:
@@ -86,8 +89,10 @@ class About:
 
     def to_text(self) -> str:
         """Returns the metadata as JSON."""
+        values = asdict(replace(self, certainty=None))
+        values["certainty"] = self.certainty and self.certainty.to_json()
         weights = digest.of_recipe(dict(self.backbone))
-        return json.dumps({"version": VERSION, "backbone_digest": weights, **asdict(self)}, ensure_ascii=False)
+        return json.dumps({"version": VERSION, "backbone_digest": weights, **values}, ensure_ascii=False)
 
 
 def about_from_text(text: str, path: Path) -> About:
@@ -107,13 +112,28 @@ def about_from_text(text: str, path: Path) -> About:
             )
             raise FormatVersionError(message)
         del value["backbone_digest"]
-        proof = value.pop("proof")
-        about = About(**{**value, "classes": tuple(value["classes"]), "proof": Proof(**proof) if proof else None})
+        proof, certainty = value.pop("proof"), value.pop("certainty", None)
+        about = About(
+            **{**value, "classes": tuple(value["classes"]), "proof": Proof(**proof) if proof else None},
+            certainty=None if certainty is None else Certainty.from_json(certainty),
+        )
         _check(about)
         return about
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         message = f"the metadata of '{path}' is damaged ({type(error).__name__}): export it again"
         raise ConfigError(message) from error
+
+
+def operation_in(text: str | None) -> str:
+    """Returns the operation of a Keras model whose output its features are, from its metadata; "" if it has none.
+
+    What is damaged is reported by `about_from_text`, which reads all of it.
+    """
+    try:
+        name = json.loads(text or "")["certainty"]["operation"]
+    except (ValueError, KeyError, TypeError):
+        return ""
+    return name if isinstance(name, str) else ""
 
 
 def _check(about: About) -> None:

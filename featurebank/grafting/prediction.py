@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -12,17 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from featurebank.backbone.resize import RULES, central_of, resize_image
+from featurebank.backbone.resize import resize_image
 from featurebank.dataset import Dataset
 from featurebank.dataset.decoding.decode import in_flight
 from featurebank.dataset.decoding.levels import parse_levels
 from featurebank.dataset.unlabelled import expand_folders, unlabelled_images
-from featurebank.errors import ArchiveError, ConfigError, DatasetError, FeatureBankError
-from featurebank.grafting.formats import Format, format_of
-from featurebank.grafting.metadata import About, about_from_text
-from featurebank.system.hints import quoted
+from featurebank.errors import ConfigError, DatasetError, DatasetWarning
+from featurebank.grafting.certainty.embedding import ModelOutputs
+from featurebank.grafting.certainty.verdicts import Verdict, Verdicts, check_request, unlike_line
+from featurebank.grafting.loaded_model import LoadedModel, check_model, read_model
 from featurebank.system.parallel import ordered_map
-from featurebank.system.progress import SILENT, Reporter, step
+from featurebank.system.progress import SILENT, Reporter
 from featurebank.words import counted, one_line
 
 
@@ -45,135 +44,41 @@ class Prediction:
     """The most probable classes, best first."""
     error: str | None = None
     """The reason why there is no prediction."""
+    set: tuple[str, ...] | None = None
+    """The classes that the image may have, most probable first; None if no coverage was asked for."""
+    answered: bool | None = None
+    """Whether the model is sure enough; None if no error was asked for."""
+    unlike: bool | None = None
+    """Whether the image is unlike those of the training; None if the model does not know."""
+    likeness: float | None = None
+    """The share of validation images that are less like the training images."""
 
     def __repr__(self) -> str:
         answer = f"{self.label} {self.probability:.4f}" if self.error is None else f"error: {one_line(self.error)}"
-        return f"<Prediction {self.file}: {answer}>"
+        doubt = ", not sure" if self.answered is False else ""
+        classes = "" if self.set is None else f", one of {{{', '.join(self.set)}}}"
+        return f"<Prediction {self.file}: {answer}{doubt}{classes}{', unlike the training' if self.unlike else ''}>"
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the prediction as JSON values."""
         if self.error is not None:
             return {"file": self.file, "error": self.error}
         top = [list(pair) for pair in self.top]
-        return {"file": self.file, "label": self.label, "probability": self.probability, "top": top}
-
-
-class LoadedModel:
-    """A model file that is ready to predict.
-
-    Args:
-        run: (n, s, s, 3) float32 RGB 0..255 -> (n, classes).
-        about: the metadata of the file.
-    """
-
-    def __init__(self, run: Callable[[np.ndarray], np.ndarray], about: About) -> None:
-        self._run = run
-        self.about = about
-
-    def __repr__(self) -> str:
-        return f"<LoadedModel {self.about.title}>"
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The names of the classes, in the order of the probabilities."""
-        return self.about.classes
-
-    def predict(self, images: np.ndarray, batch_size: int = 32) -> np.ndarray:
-        """Returns probabilities (n, classes) float32.
-
-        Args:
-            images: (n, s, s, 3) RGB from 0 to 255, of the model's size, or of any size if the model resizes.
-            batch_size: the number of images per batch.
-        """
-        size, shape, pixels = self.about.image_size, np.shape(images), self.about.pixels
-        fits = len(shape) == 4 and shape[-1] == 3 if self.about.any_size else shape[1:] == (size, size, 3)  # noqa: PLR2004
-        if not fits:
-            expected = "(n, height, width, 3)" if self.about.any_size else f"(n, {size}, {size}, 3)"
-            message = f"the images have the shape {shape}: expected {expected}"
-            raise DatasetError(message)
-        parts = [
-            self._answer(np.asarray(images[s : s + batch_size], pixels)) for s in range(0, len(images), batch_size)
-        ]
-        return np.concatenate([np.empty((0, len(self.classes)), np.float32), *parts])
-
-    def _answer(self, images: np.ndarray) -> np.ndarray:
-        """Returns the probabilities of one batch.
-
-        Raises:
-            ConfigError: the model fails, or returns another number of classes.
-        """
-        try:
-            probabilities = self._run(images)
-        except (FeatureBankError, MemoryError):
-            raise
-        except Exception as error:  # a damaged or hostile file may fail only here, in any of five libraries
-            message = f"the model cannot be run ({_reason(error)}): export it again"
-            raise ConfigError(message) from error
-        if probabilities.shape != (len(images), len(self.classes)):
-            message = (
-                f"the model returns the shape {probabilities.shape} for {counted(len(self.classes), 'class')}: export "
-                "it again"
-            )
-            raise ConfigError(message)
-        return probabilities
-
-
-def _reason(error: Exception) -> str:
-    """Returns the message of another library's error, on one line without colours."""
-    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
-    return " ".join(text.split())[:300] or type(error).__name__
-
-
-def read_model(path: Path) -> LoadedModel:
-    """Loads a model file; see `featurebank.load_model`."""
-    name, kind = check_model(path)
-    try:
-        with step(f"loading {path.name}"):
-            run, text = kind.read(path)
-    except Exception as error:  # a damaged or hostile file fails anywhere in five libraries
-        if isinstance(error, FeatureBankError) and not isinstance(error, ArchiveError):
-            raise
-        reason = _reason(error)
-        message = f"'{path}' cannot be read as a {name} model ({reason}): export it again"
-        raise ConfigError(message) from error
-    if text is None:
-        message = f"'{path}' has no class names: expected a file that 'featurebank export' wrote"
-        raise ConfigError(message)
-    about = about_from_text(text, path)
-    if about.resize not in RULES.values() and central_of(about.resize) is None:
-        message = (
-            f"'{path}' has the resize rule '{about.resize}', which this featurebank does not know: use the version "
-            f"that wrote it, {about.featurebank}"
-        )
-        raise ConfigError(message)
-    return LoadedModel(run, about)
-
-
-def check_model(path: Path) -> tuple[str, Format]:
-    """Returns the format of a model file, after checking that its files exist and its packages are installed.
-
-    Raises:
-        ConfigError: the file does not exist, or has an unknown format.
-        MissingDependencyError: the format needs a package that is not installed.
-    """
-    name, kind = format_of(path)
-    if missing := [file for file in kind.files(path) if not file.is_file()]:
-        lost = missing[-1]  # the last is the one that users open; the others belong to it
-        beside = "" if lost.name == path.name else f" beside '{path}'"
-        writes = f"featurebank export best -o {quoted(str(path.with_suffix(kind.suffix)))}"
-        message = f"there is no model file '{lost}'{beside}: '{writes}' writes one"
-        raise ConfigError(message)
-    kind.check()
-    return name, kind
+        verdict = Verdict(self.set, self.answered, self.unlike, self.likeness)
+        return {
+            "file": self.file, "label": self.label, "probability": self.probability, "top": top, **verdict.to_dict(),
+        }  # fmt: skip
 
 
 def classify(
-    model: Path | LoadedModel, images: Any, *, top: int = 5, batch_size: int = 32, reporter: Reporter = SILENT
-) -> list[Prediction]:
+    model: Path | LoadedModel, images: Any, *, top: int = 5, coverage: float | None = None,
+    abstain_at_error: float | None = None, batch_size: int = 32, reporter: Reporter = SILENT,
+) -> list[Prediction]:  # fmt: skip
     """Classifies images; see `featurebank.predict`."""
     if top < 1:
         message = f"top is {top}: expected 1 or more"
         raise ConfigError(message)
+    check_request(coverage, abstain_at_error)
     if isinstance(images, str | os.PathLike):
         images = [images]
     if not isinstance(model, LoadedModel):
@@ -181,17 +86,37 @@ def classify(
     items = images if isinstance(images, np.ndarray) else expand_folders(images)
     existing = [image for image in items if not _is_missing(image)] if isinstance(items, list) else items
     predictions: Iterator[Prediction] = iter(())
+    verdicts = None
     if len(existing) or not len(items):
         dataset = unlabelled_images(existing)
         loaded = model if isinstance(model, LoadedModel) else read_model(model)
+        verdicts = Verdicts(loaded.about, coverage, abstain_at_error)
         answers = run_images(loaded, dataset, range(len(dataset)), "predict", batch_size=batch_size, reporter=reporter)
-        predictions = (_prediction(dataset.ids[index], answer, loaded.classes, top) for index, answer in answers)
+        predictions = (
+            _prediction(dataset.ids[index], answer, verdicts, loaded.classes, top) for index, answer in answers
+        )
     if existing is items:
-        return list(predictions)
-    return [
-        Prediction(os.fspath(image), error="there is no such file") if _is_missing(image) else next(predictions)
-        for image in items
-    ]
+        found = list(predictions)
+    else:
+        found = [
+            Prediction(os.fspath(image), error="there is no such file") if _is_missing(image) else next(predictions)
+            for image in items
+        ]
+    if verdicts is not None:
+        _explain(verdicts, found, reporter)
+    return found
+
+
+def _explain(verdicts: Verdicts, predictions: Sequence[Prediction], reporter: Reporter) -> None:
+    """Shows what to expect, how many images are answered, and which are unlike those of the training."""
+    known = [one for one in predictions if one.error is None]
+    for line in verdicts.notes():
+        reporter.say(line)
+    if verdicts.abstention is not None and known:
+        answered = sum(bool(one.answered) for one in known)
+        reporter.say(f"answered: {answered} of {counted(len(known), 'image')} ({answered / len(known):.1%})")
+    if names := [one.file for one in known if one.unlike]:
+        reporter.warn(unlike_line(names, len(known)), DatasetWarning)
 
 
 def _is_missing(image: Any) -> bool:
@@ -201,7 +126,7 @@ def _is_missing(image: Any) -> bool:
 
 def run_images(
     model: LoadedModel, dataset: Dataset, places: Sequence[int], what: str, *, batch_size: int, reporter: Reporter
-) -> Iterator[tuple[int, np.ndarray | str]]:
+) -> Iterator[tuple[int, ModelOutputs | str]]:
     """Runs a model on images of a dataset.
 
     Args:
@@ -213,7 +138,7 @@ def run_images(
         reporter: shows the progress.
 
     Yields:
-        The index of each image, in order, with its probabilities (classes,), or the reason why it cannot be read.
+        The index of each image, in order, with the outputs for it alone, or the reason why it cannot be read.
     """
     size = model.about.image_size
     levels = parse_levels(model.about.backbone.get("levels"))
@@ -231,7 +156,7 @@ def run_images(
             batch = places[start : start + batch_size]
             decoded = list(islice(images, len(batch)))
             readable = [image for image in decoded if not isinstance(image, str)]
-            answers = iter(model.predict(np.stack(readable), len(batch)) if readable else [])
+            answers = _one_by_one(model.outputs(np.stack(readable), len(batch))) if readable else iter(())
             advance(len(batch))  # before the caller, who may stop here
             yield from (
                 (index, image if isinstance(image, str) else next(answers))
@@ -239,9 +164,21 @@ def run_images(
             )
 
 
-def _prediction(file: str, answer: np.ndarray | str, classes: Sequence[str], top: int) -> Prediction:
+def _one_by_one(outputs: ModelOutputs) -> Iterator[ModelOutputs]:
+    """Yields the outputs for each image of a batch, as batches of one."""
+    probabilities, embedding = outputs
+    for row in range(len(probabilities)):
+        here = slice(row, row + 1)
+        yield ModelOutputs(probabilities[here], None if embedding is None else embedding[here])
+
+
+def _prediction(
+    file: str, answer: ModelOutputs | str, verdicts: Verdicts, classes: Sequence[str], top: int
+) -> Prediction:
     if isinstance(answer, str):
         return Prediction(file, error=answer)
-    order = np.argsort(-answer, kind="stable")[:top].tolist()
-    best = tuple((classes[place], round(float(answer[place]), 6)) for place in order)
-    return Prediction(file, best[0][0], best[0][1], best)
+    (row,), (verdict,) = answer.probabilities, verdicts(answer)
+    order = np.argsort(-row, kind="stable")[:top].tolist()
+    best = tuple((classes[place], round(float(row[place]), 6)) for place in order)
+    beside = verdict.set, verdict.answered, verdict.unlike, verdict.likeness
+    return Prediction(file, best[0][0], best[0][1], best, None, *beside)

@@ -11,6 +11,7 @@ import numpy as np
 
 from featurebank.backbone.keras_networks.keras_file import load_keras_file
 from featurebank.errors import ArchiveError, ConfigError, FormatVersionError
+from featurebank.grafting.certainty.embedding import ModelOutputs, averaged
 from featurebank.grafting.foreign.trunks import DESCRIPTION, WEIGHTS, OpenVINOTrunk
 from featurebank.grafting.metadata import MEMBER, About, about_from_text
 from featurebank.system.archive import Archive, open_archive
@@ -52,10 +53,18 @@ class JoinedModel:
         """
         if not len(images):
             return np.empty((0, len(self.about.classes)), np.float32)
+        return self._head_outputs(self.trunk.predict(images, batch_size=batch_size, verbose=verbose)).probabilities
+
+    def outputs(self, images: np.ndarray) -> ModelOutputs:
+        """Returns the probabilities of one batch of images, not empty, and their features."""
+        return self._head_outputs(self.trunk.predict(images, batch_size=len(images), verbose=0))
+
+    def _head_outputs(self, features: np.ndarray) -> ModelOutputs:
         from featurebank.fitting.scoring import align
 
-        features = self.trunk.predict(images, batch_size=batch_size, verbose=verbose)
-        return align(self.head.predict_proba(features), self.head.classes_, len(self.about.classes)).astype(np.float32)
+        found = self.head.predict_proba(features)
+        probabilities = align(found, self.head.classes_, len(self.about.classes)).astype(np.float32)
+        return ModelOutputs(probabilities, averaged(features))
 
     def save(self, path: Path, text: str | None = None) -> None:
         """Writes the file, not atomically; `featurebank.export` does that.

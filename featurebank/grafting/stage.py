@@ -19,6 +19,7 @@ from featurebank.backbone import Backbone
 from featurebank.backbone.recorded import load_recorded
 from featurebank.bank import Bank
 from featurebank.errors import BankWarning, HeadError, HeadWarning
+from featurebank.grafting.certainty.embedding import last_input, operation_of
 from featurebank.grafting.foreign.graft import ForeignGraft, join_foreign
 from featurebank.grafting.foreign.trunks import OpenVINOTrunk
 from featurebank.grafting.head_layers import no_layers, probabilities_of
@@ -45,6 +46,10 @@ class Grafted:
     """(n, s, s, 3) uint8, the images of the proof, or noise without a proof. Exported files are tested on them."""
     probabilities: np.ndarray
     """(n, classes), the probabilities of the model for `images`."""
+    fitted: Any = None
+    """The fitted head, or the Keras model of a fine-tune."""
+    operation: str = ""
+    """Of a graft that is a Keras model: the operation whose output the features of the head are."""
 
 
 def grafted(
@@ -72,10 +77,10 @@ def grafted(
     backbone = load_recorded(bank.recipe, bank.manifest.source, backbone=backbone)
     about = _about(bank, backbone.recipe, run, type(head).__name__, tap)
     with reporter.step(f"joining {backbone.name} and its head"):
-        model, layers = _joined(backbone, tap, head, about, form)
+        model, layers, operation = _joined(backbone, tap, head, about, form)
     if not proof:
         images = _noise(backbone.image_size)
-        return Grafted(model, about, images, run_model(model, images))
+        return Grafted(model, about, images, run_model(model, images), head, operation)
     with reporter.step("comparing the model with the head on images of the bank"):
         evidence, images, probabilities = _prove(bank, backbone, tap, head, (model, layers))
     line = f"graft: on {counted(evidence.images, 'image')} of the bank, model and head agree to"
@@ -91,7 +96,7 @@ def grafted(
         model.about = about
     if isinstance(run, RunRecord):
         _record(run, evidence, reporter)
-    return Grafted(model, about, images, probabilities)
+    return Grafted(model, about, images, probabilities, head, operation)
 
 
 def _finetuned(bank: Bank, run: RunRecord, form: str) -> Grafted:
@@ -105,7 +110,7 @@ def _finetuned(bank: Bank, run: RunRecord, form: str) -> Grafted:
         raise HeadError(message)
     about = about_finetuned(bank, run)
     model, images = finetuned_model(run), _noise(about.image_size)
-    return Grafted(model, about, images, run_model(model, images))
+    return Grafted(model, about, images, run_model(model, images), model, last_input(model))
 
 
 def about_finetuned(bank: Bank, run: RunRecord) -> About:
@@ -186,26 +191,29 @@ def _about(bank: Bank, recipe: Mapping[str, Any], run: RunRecord | Any, name: st
     )  # fmt: skip
 
 
-def _joined(backbone: Backbone, tap: str, head: Any, about: About, form: str) -> tuple[Any, Any]:
-    """Returns the model, and a Keras model of its head alone (from features), or None for a `JoinedModel`."""
+def _joined(backbone: Backbone, tap: str, head: Any, about: About, form: str) -> tuple[Any, Any, str]:
+    """Returns the model, a Keras model of its head alone (from features), and the operation of `Grafted`.
+
+    The head is None for a `JoinedModel`.
+    """
     if backbone.form != "keras":
-        return join_foreign(backbone, tap, head, about, form)
+        return *join_foreign(backbone, tap, head, about, form), ""
     import_tensorflow()
     import keras
 
     taps = backbone.tap_model([tap])
     trunk = keras.Model(taps.input, taps.output[tap], name=taps.name)
     if form == "joined":
-        return JoinedModel(trunk, head, about), None
+        return JoinedModel(trunk, head, about), None, ""
     try:
         probabilities = probabilities_of(trunk.output, head, len(about.classes))
     except HeadError as error:
         if form == "any":
-            return JoinedModel(trunk, head, about), None
+            return JoinedModel(trunk, head, about), None, ""
         raise no_layers(about.head, error, "; or export it as a .fbmodel file") from error
     model, layers = extended(trunk, probabilities)
     model.name = f"{backbone.name}_classifier"
-    return model, layers
+    return model, layers, operation_of(trunk)
 
 
 def extended(trunk: Any, output: Any) -> tuple[Any, Any]:

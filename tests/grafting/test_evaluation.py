@@ -13,7 +13,7 @@ from featurebank import evaluate, export, load_dataset, load_model, predict, tra
 from featurebank.bank import Bank
 from featurebank.errors import ConfigError, DatasetError
 from featurebank.grafting.formats import FORMATS
-from featurebank.grafting.prediction import LoadedModel
+from featurebank.grafting.loaded_model import LoadedModel
 from featurebank.runs.run import RunRecord
 from featurebank.statistics import proportion_interval
 

@@ -20,6 +20,7 @@ from featurebank import export, graft, load_model, make_head, train_heads
 from featurebank.backbone import Backbone
 from featurebank.bank import Bank
 from featurebank.errors import ConfigError, FormatVersionError, HeadError, MissingDependencyError
+from featurebank.grafting.certainty.embedding import ModelOutputs
 from featurebank.grafting.formats import FORMATS, KerasFormat
 from featurebank.grafting.metadata import MEMBER
 from featurebank.runs.run import RunRecord, load_runs
@@ -104,7 +105,7 @@ def test_the_votes_of_a_linear_svm_are_in_every_format(name: str, tmp_path: Path
     FORMATS[name].write(model, path, "about")
     run, text = FORMATS[name].read(path)
     assert text == "about"
-    np.testing.assert_allclose(run(rows), head.predict_proba(rows), atol=1e-4)
+    np.testing.assert_allclose(run(rows).probabilities, head.predict_proba(rows), atol=1e-4)
 
 
 def test_keras_alone_reads_it(run_of: RunOf, tiny: Backbone, images_for: Images, tmp_path: Path) -> None:
@@ -147,7 +148,7 @@ def test_a_file_that_says_something_else_never_gets_its_name(
 
     def wrong(self: KerasFormat, path: Path) -> Any:
         run, text = read(self, path)
-        return lambda images: run(images) + 0.01, text
+        return lambda images: ModelOutputs(run(images).probabilities + 0.01), text
 
     monkeypatch.setattr(KerasFormat, "read", wrong)
     with pytest.raises(HeadError, match=r"the keras file returns other probabilities.*differ by 0.01"):
@@ -242,7 +243,7 @@ def test_files_of_others_are_refused(run_of: RunOf, tmp_path: Path) -> None:
         parts = {name: archive.read(name) for name in archive.namelist()}
     for changed, text, error, message in (
         ("plain", None, ConfigError, "has no class names"),
-        ("newer", parts[MEMBER].replace(b'"version": 2', b'"version": 3'), FormatVersionError, "a newer one"),
+        ("newer", parts[MEMBER].replace(b'"version": 3', b'"version": 4'), FormatVersionError, "a newer one"),
         ("torn", parts[MEMBER][:50], ConfigError, "damaged"),
         (
             "resize",

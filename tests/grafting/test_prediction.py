@@ -16,7 +16,7 @@ from featurebank.errors import ConfigError, DatasetError
 from featurebank.extraction.recompute import check_recomputed_rows
 from featurebank.extraction.source_images import SourceImages
 from featurebank.grafting import Prediction
-from featurebank.grafting.prediction import LoadedModel
+from featurebank.grafting.loaded_model import LoadedModel
 from featurebank.runs.run import RunRecord
 
 pytestmark = pytest.mark.heavy
@@ -51,7 +51,7 @@ def test_files_directories_and_what_is_wrong_with_them(model: LoadedModel, shown
     assert [prediction.error is None for prediction in found] == [True, False, True, False, True]
     assert found[0].top == found[2].top == found[4].top
     first = found[0].to_dict()
-    assert list(first) == ["file", "label", "probability", "top"]
+    assert list(first) == ["file", "label", "probability", "top", "unlike", "likeness"]
     assert first["top"][0] == [first["label"], first["probability"]]
     assert len(first["top"]) == 2
     assert found[1].to_dict() == {"file": str(tmp_path / "more" / "broken.jpg"), "error": found[1].error}

@@ -33,7 +33,7 @@ def evaluate(settings: Settings, /, model: Path, images: Images, part: str, *, a
     Print accuracy, loss, recall and precision of each class, and the confusion matrix.
     """
     from featurebank.grafting.evaluation import evaluate_model
-    from featurebank.grafting.prediction import check_model, read_model
+    from featurebank.grafting.loaded_model import check_model, read_model
 
     check_model(model)
     reporter = settings.reporter()

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from featurebank.grafting import Prediction
 
 _COLUMNS = ("label", "probability")
+_BESIDE = ("answered", "unlike", "likeness")
 _FORMATS = ("keras", "joined", "onnx", "openvino", "tflite")
 
 
@@ -35,11 +36,17 @@ _FORMATS = ("keras", "joined", "onnx", "openvino", "tflite")
     is_flag=True,
     help="Include resizing in the model, so that it accepts images of any size; for .keras and .onnx.",
 )
+@click.option(
+    "--no-certainty",
+    is_flag=True,
+    help="Do not store what predict --coverage and --abstain-at-error need, and the features of the training images.",
+)
 @bank_option
 @as_json
 @click.pass_obj
 def export(
-    settings: Settings, /, run: str, file: Path, bank: str | None, *, no_proof: bool, as_json: bool, **values: Any
+    settings: Settings, /, run: str, file: Path, bank: str | None, *, no_proof: bool, no_certainty: bool,
+    as_json: bool, **values: Any,
 ) -> None:  # fmt: skip
     """Export a run as one model from images to probabilities.
 
@@ -49,7 +56,7 @@ def export(
     from featurebank.grafting.formats import format_to_write
     from featurebank.runs.selection import find_run
 
-    options = ExportOptions(proof=not no_proof, **without_defaults(values))
+    options = ExportOptions(proof=not no_proof, certainty=not no_certainty, **without_defaults(values))
     name, _ = format_to_write(file, options.format)  # before anything heavy is loaded
     source = open_bank(settings, bank)
     reporter = settings.reporter()
@@ -76,6 +83,18 @@ def export(
     help="Show the K most probable classes.",
 )
 @click.option(
+    "--coverage",
+    type=float,
+    metavar="C",
+    help="Show the set of classes that has the true one with this probability, as .95.",
+)
+@click.option(
+    "--abstain-at-error",
+    type=float,
+    metavar="E",
+    help='Say "not sure" so often that at most this share of the other answers is wrong, as .02.',
+)
+@click.option(
     "--csv",
     "table",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -85,15 +104,19 @@ def export(
 @as_json
 @click.pass_obj
 def predict(
-    settings: Settings, /, model: Path, images: tuple[str, ...], table: Path | None, *, top: int, as_json: bool
-) -> None:
+    settings: Settings, /, model: Path, images: tuple[str, ...], table: Path | None, *, top: int,
+    coverage: float | None, abstain_at_error: float | None, as_json: bool,
+) -> None:  # fmt: skip
     """Classify images with an exported model.
 
     IMAGES are files or folders. The exit code is 1 if no image can be read.
     """
     from featurebank.grafting import classify
 
-    predictions = classify(model, list(images), top=top, reporter=settings.reporter())
+    predictions = classify(
+        model, list(images), top=top, coverage=coverage, abstain_at_error=abstain_at_error,
+        reporter=settings.reporter(),
+    )  # fmt: skip
     if table:
         _write_csv(table, predictions)
     if as_json:
@@ -104,27 +127,40 @@ def predict(
     else:
         from featurebank.cli.tables import print_table
 
-        columns = ["file", "label", "probability", "other classes"]
+        columns = ["file", "label", "probability", "other classes", *(["set of classes"] if coverage else [])]
         print_table(columns, map(_row, predictions), right=["probability"])
     if all(prediction.error for prediction in predictions):
         sys.exit(1)
 
 
-def _row(prediction: Prediction) -> tuple[str, str, str, str]:
+def _row(prediction: Prediction) -> tuple[str, ...]:
+    """Returns the cells of an image; where the model is not sure, its best class is one among the others."""
     if prediction.error is not None:
         return prediction.file, "", "", f"error: {prediction.error}"
-    others = ", ".join(f"{label} {probability:.1%}" for label, probability in prediction.top[1:])
-    return prediction.file, str(prediction.label), f"{prediction.probability:.1%}", others
+    sure = prediction.answered is not False
+    others = ", ".join(f"{label} {probability:.1%}" for label, probability in prediction.top[sure:])
+    answer = (str(prediction.label), f"{prediction.probability:.1%}") if sure else ("not sure", "")
+    sets = [] if prediction.set is None else [" or ".join(prediction.set) or "none"]
+    return prediction.file, *answer, others, *sets
 
 
 def _write_csv(path: Path, predictions: Sequence[Prediction]) -> None:
-    """Writes a row for each image: its most probable classes with their probabilities, or its error."""
+    """Writes a row for each image: its most probable classes with their probabilities, or its error.
+
+    Columns follow for what the model says beside: `set` (classes separated by "|"), `answered`, `unlike`, `likeness`.
+    """
     from featurebank.system.csv_files import write_csv
 
     places = max(len(prediction.top) for prediction in predictions)
     columns = [f"{name}{'' if place == 1 else f'_{place}'}" for place in range(1, places + 1) for name in _COLUMNS]
+    known = [
+        name for name in ("set", *_BESIDE) if any(getattr(prediction, name) is not None for prediction in predictions)
+    ]
     rows = []
     for prediction in predictions:
         cells = [cell for pair in prediction.top for cell in pair]
-        rows.append([prediction.file, *cells, *[None] * (len(columns) - len(cells)), prediction.error])
-    write_csv(path, ["file", *columns, "error"], rows)
+        classes = None if prediction.set is None else "|".join(prediction.set)
+        beside = {"set": classes, **{name: getattr(prediction, name) for name in _BESIDE}}
+        more = [value for name, value in beside.items() if name in known]
+        rows.append([prediction.file, *cells, *[None] * (len(columns) - len(cells)), prediction.error, *more])
+    write_csv(path, ["file", *columns, "error", *known], rows)

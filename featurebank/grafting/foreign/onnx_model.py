@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from featurebank.backbone.openvino_networks.network import OpenVINOBackbone
 from featurebank.backbone.torch_networks.network import TorchBackbone
-from featurebank.grafting.converters import IMAGE, OPSET, explain_missing_extra, quiet, to_onnx
+from featurebank.grafting.converters import IMAGE, OPSET, OUTPUTS, explain_missing_extra, quiet, to_onnx
 from featurebank.grafting.foreign.graft import ForeignGraft
 from featurebank.grafting.foreign.onnx_file import connect, file_trunk
 from featurebank.system.imports.torch import import_torch
@@ -34,7 +34,8 @@ def foreign_to_onnx(graft: ForeignGraft, metadata: dict[str, str]) -> Any:
     else:
         trunk = onnx.load_model_from_string(_trunk(graft))
     model = connect(trunk, to_onnx(graft.layers, {}), _HEAD)
-    _rename_output(model, model.graph.output[0].name, "probabilities")
+    for place, name in enumerate(OUTPUTS[: len(model.graph.output)]):
+        _rename_output(model, place, name)
     onnx.helper.set_model_props(model, metadata)
     return model
 
@@ -53,7 +54,8 @@ def _trunk(graft: ForeignGraft) -> bytes:
     return file.getvalue()
 
 
-def _rename_output(model: Any, old: str, new: str) -> None:
+def _rename_output(model: Any, number: int, new: str) -> None:
+    old = model.graph.output[number].name
     for node in model.graph.node:
         for place, name in enumerate(node.output):
             if name == old:
@@ -61,4 +63,4 @@ def _rename_output(model: Any, old: str, new: str) -> None:
         for place, name in enumerate(node.input):
             if name == old:
                 node.input[place] = new
-    model.graph.output[0].name = new
+    model.graph.output[number].name = new

@@ -20,7 +20,7 @@ from featurebank.backbone import Backbone, load_recorded, recorded_source
 from featurebank.dataset.decoding.decode import decode, decode_with_facts
 from featurebank.dataset.decoding.levels import Depths, Levels
 from featurebank.errors import BadImageError, ConfigError
-from featurebank.grafting.prediction import LoadedModel
+from featurebank.grafting.loaded_model import LoadedModel
 
 GREY = np.random.default_rng(0).integers(0, 4096, (30, 40), dtype=np.uint16)
 

@@ -1,0 +1,52 @@
+"""What a model file stores about its doubts is that of its run's validation images, in every format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from featurebank import export, load_model, predict, train_heads
+from featurebank.bank import Bank
+from featurebank.certainty.conformal import class_sets
+from featurebank.certainty.scores import doubts
+from featurebank.grafting.formats import FORMATS
+from featurebank.grafting.loaded_model import LoadedModel
+from featurebank.runs.run import RunRecord
+
+pytestmark = pytest.mark.heavy
+
+
+@pytest.fixture(scope="module")
+def run(bank: Bank) -> RunRecord:
+    return train_heads(bank, [{"kind": "logistic"}])[0]
+
+
+def check_agreement(model: LoadedModel, bank: Bank, run: RunRecord, shown: Path) -> None:
+    certainty = model.about.certainty
+    assert certainty is not None
+    assert certainty.likeness is not None
+    files = sorted((shown / "val").glob("*/*"))
+    found = predict(model, files, coverage=0.5, abstain_at_error=0.9)
+    table = run.predictions("val")
+    names = {Path(name).name: row for row, name in enumerate(table.ids)}
+    order = [names[file.name] for file in files]
+    inside = class_sets(table.probabilities[order], certainty.table, 0.5)
+    at_limit = np.abs(doubts(table.probabilities[order]) - certainty.table.limit(0.5)) < 1e-4  # rounding decides there
+    actual = np.array([[name in one.set for name in model.classes] for one in found if one.set is not None])
+    np.testing.assert_array_equal(actual[~at_limit], inside[~at_limit])
+    assert at_limit.sum() <= 1
+    assert all(one.answered for one in found)
+    stored = bank.features(run.tap, "val").reshape(len(table), -1, certainty.likeness.width).mean(axis=1)
+    np.testing.assert_allclose([one.likeness for one in found], certainty.likeness.compare(stored[order])[1], atol=0.07)
+    assert not any(one.unlike for one in found), "with few validation images, none of them is beyond the limit"
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_says_the_same(name: str, run: RunRecord, bank: Bank, shown: Path, tmp_path: Path) -> None:
+    model = load_model(export(run, tmp_path / f"model{FORMATS[name].suffix}", proof=False))
+    check_agreement(model, bank, run, shown)
+    noise = np.random.default_rng(0).integers(0, 256, (4, 14, 14, 3), np.uint8)
+    assert model.unlike(noise).tolist() == load_model(tmp_path / f"model{FORMATS[name].suffix}").unlike(noise).tolist()
+    assert model.predict_sets(noise, 0.9).shape == (4, 3)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 _LONGEST = 300
 """Largest number of characters of one problem."""
@@ -86,6 +86,53 @@ def problem_lines(problems: Iterable[object], start: str = "") -> str:
     if (more := len(lines) - _PROBLEMS) > 0:
         lines[_PROBLEMS:] = [f"and {counted(more, 'more problem')}"]
     return "\n".join(lines)
+
+
+def percent(share: float) -> str:
+    """Returns a share in percent, rounded so that only all of it is 100 % and only none of it 0 %.
+
+    Example:
+        >>> percent(0.9403), percent(1.0), percent(0.9999)
+        ('94.0 %', '100 %', '99.9 %')
+    """
+    if share in {0.0, 1.0}:
+        return f"{100 * share:.0f} %"
+    return f"{min(99.9, max(0.1, 100 * share)):.1f} %"
+
+
+def points(difference: float) -> str:
+    """Returns a difference of shares in percentage points.
+
+    Example:
+        >>> points(0.0421), points(-0.01)
+        ('4.2 points', '1.0 point')
+    """
+    value = f"{abs(100 * difference):.1f}"
+    return f"{value} {'point' if value == '1.0' else 'points'}"
+
+
+def between(interval: tuple[float, float]) -> str:
+    """Returns an interval of shares in percent.
+
+    Example:
+        >>> between((0.856, 0.977))
+        '85.6 to 97.7 %'
+    """
+    return f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f} %"
+
+
+def names(items: Sequence[str], most: int = 4) -> str:
+    """Returns names as a part of a sentence.
+
+    Example:
+        >>> names(["a"]), names(["a", "b", "c"]), names(list("abcdefg"))
+        ('a', 'a, b and c', 'a, b, c, d and 3 more')
+    """
+    if len(items) <= 1:
+        return "".join(items)
+    shown = list(items[:most])
+    last = f"{len(items) - most} more" if len(items) > most else shown.pop()
+    return f"{', '.join(shown)} and {last}"
 
 
 class _Short(reprlib.Repr):

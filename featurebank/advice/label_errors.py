@@ -131,26 +131,26 @@ def out_of_sample(shared: Shared) -> np.ndarray:
     best, least = np.empty(0), np.inf
     kernel = _kernel_logits(shared) if len(shared.y) <= KERNEL_IMAGES else ()
     for logits in itertools.chain(kernel, _linear_logits(shared)):
-        logs, loss = calibrated(logits, shared.positions)
+        logs, loss, _ = calibrated(logits, shared.positions)
         if loss < least:
             best, least = logs, loss
     return np.asarray(np.exp(best))
 
 
-def calibrated(logits: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, float]:
-    """Returns log probabilities (n, classes) with the temperature of the smallest log loss, and that loss.
+def calibrated(logits: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, float, float]:
+    """Returns log probabilities (n, classes) with the temperature of the smallest log loss, that loss, and it.
 
     Args:
         logits: (n, classes).
         positions: (n,) the class of each image.
     """
-    best, least = np.empty(0), np.inf
-    for temperature in TEMPERATURES:
+    best, least, warmth = np.empty(0), np.inf, 1.0
+    for temperature in TEMPERATURES.tolist():
         logs = _log_softmax(logits / temperature)
         loss = -float(logs[np.arange(len(logs)), positions].mean())
         if loss < least:
-            best, least = logs, loss
-    return best, least
+            best, least, warmth = logs, loss, temperature
+    return best, least, warmth
 
 
 def _kernel_logits(shared: Shared) -> Iterator[np.ndarray]:

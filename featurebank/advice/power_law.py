@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-EXPONENTS = np.linspace(0.05, 1.5, 30)
-"""Learning curves of features that are fixed fall with exponents in this range."""
+EXPONENTS = np.geomspace(0.1, 1, 30)
+"""The excess error of heads on fixed features falls with exponents in this range; each factor is equally likely."""
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ def test_half_of_the_images_forecast_the_error_of_all() -> None:
 
 def test_classes_that_are_learnt_need_no_more_images() -> None:
     forecast = learning_curve(*blobs(240, 0.7)).forecast(480)
-    assert forecast.gain_interval[1] < 0.01
+    assert forecast.gain_interval[1] < 0.02
     assert forecast.error < 0.02
 
 

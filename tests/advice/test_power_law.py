@@ -12,7 +12,7 @@ from featurebank.advice.power_law import fit_power_laws
 SIZES = np.array([50, 70, 100, 140, 200, 280, 400])
 
 
-@given(st.floats(0, 0.3), st.floats(0.05, 0.5), st.floats(0.1, 1.4))
+@given(st.floats(0, 0.3), st.floats(0.05, 0.5), st.floats(0.1, 1.0))
 def test_exact_curves_are_found(offset: float, drop: float, exponent: float) -> None:
     errors = offset + drop * (SIZES / 50) ** -exponent
     law = fit_power_laws(SIZES, errors[None], np.full(7, 1e-6))

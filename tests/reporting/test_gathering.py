@@ -43,9 +43,9 @@ from featurebank.reporting.sections.banks import gather_comparison
 from featurebank.reporting.sections.board import gather_board
 from featurebank.reporting.sections.doubts import gather_doubts
 from featurebank.reporting.sections.runs import gather_what_ran, gather_winner
-from featurebank.reporting.sections.wording import percent
 from featurebank.runs.run import RunRecord, load_runs
 from featurebank.runs.selection import choose_run
+from featurebank.words import percent
 
 Section = TypeVar("Section")
 ORDER = [WhatRan, Winner, Board, Confusions, PerClass, Calibration, Mistakes, ImageMap, DataDoubts, Savings]

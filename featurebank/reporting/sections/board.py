@@ -13,12 +13,12 @@ from featurebank.reporting.content import Board, BoardRow, Conclusion
 from featurebank.reporting.evidence import Evidence
 from featurebank.reporting.sections import drawings
 from featurebank.reporting.sections.axes import AxisEffect, axis_effects
-from featurebank.reporting.sections.wording import axes, axis, board, percent
+from featurebank.reporting.sections.wording import axes, axis, board
 from featurebank.runs.comparison import Entry
 from featurebank.runs.labels import short_names
 from featurebank.runs.ranking import in_words
 from featurebank.runs.run import RunRecord
-from featurebank.words import one_line
+from featurebank.words import one_line, percent
 
 ROWS = 2000
 """The maximum number of rows."""

@@ -19,10 +19,9 @@ from featurebank.errors import BankError, HeadError
 from featurebank.inspection.near_duplicates import NEAR, near_pairs
 from featurebank.reporting.content import Conclusion, DataDoubts, LabelError, NearCopies
 from featurebank.reporting.evidence import Evidence
-from featurebank.reporting.sections.wording import percent
 from featurebank.reporting.sections.wording_data import doubts
 from featurebank.system.runtime import ram_limit
-from featurebank.words import counted, one_line
+from featurebank.words import counted, one_line, percent
 
 SHOWN = 24
 """The maximum number of label errors, and of pairs, with pictures."""

@@ -14,12 +14,12 @@ from featurebank.reporting.content import Conclusion, Fact, WhatRan, Winner
 from featurebank.reporting.evidence import Evidence, heads_of
 from featurebank.reporting.sections.board import alike_heads, images_of, name_of, near_heads
 from featurebank.reporting.sections.savings import extraction_seconds, training_seconds
-from featurebank.reporting.sections.wording import between, gap, nothing_to_choose, percent, share_of, what_ran, winner
+from featurebank.reporting.sections.wording import gap, nothing_to_choose, share_of, what_ran, winner
 from featurebank.runs.comparison import Entry
 from featurebank.runs.ranking import in_words
 from featurebank.runs.run import RunRecord
 from featurebank.system.html import SPLIT_WORDS
-from featurebank.words import counted, duration, one_line
+from featurebank.words import between, counted, duration, one_line, percent
 
 SAMPLES, SAMPLED_CLASSES, IN_CLASS = 60, 60, 6
 """The maximum number of sample pictures, of classes that have some, and of pictures of one class."""

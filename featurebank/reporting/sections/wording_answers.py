@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import NormalDist
 
-from featurebank.reporting.sections.wording import between, names, percent, share_of
+from featurebank.reporting.sections.wording import share_of
 from featurebank.statistics import proportion_interval
-from featurebank.words import counted, every
+from featurebank.words import between, counted, every, names, percent
 
 LEVEL = 0.05
 """The chance that a class is called weak although it is not; the worst of many classes looks weak by chance."""

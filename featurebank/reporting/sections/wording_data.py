@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from featurebank.reporting.sections.wording import Interval, between, percent, points
-from featurebank.words import counted, duration
+from featurebank.reporting.sections.wording import Interval
+from featurebank.words import between, counted, duration, percent, points
 
 
 def doubts(errors: int | None, images: int, pairs: int | None, *, compared: int = 0, capped: bool = False) -> str:

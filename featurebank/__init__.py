@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from featurebank.api.backbones import Backbone, backbone_from_model, list_backbones, load_backbone
     from featurebank.api.banks import Bank, extract, find_bank, list_banks, open_bank
+    from featurebank.api.choosing.advice import Advice, Relabelling, advise, correct_labels
     from featurebank.api.datasets import Dataset, list_datasets, load_dataset
     from featurebank.api.heads import evaluate_test, leaderboard, make_head, select, train_heads
     from featurebank.api.images import explain, similar
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from featurebank.api.transformer import FeatureBank
 
 _HOMES = {
+    "Advice": "api.choosing.advice",
     "Backbone": "api.backbones",
     "Bank": "api.banks",
     "Dataset": "api.datasets",
@@ -40,8 +42,11 @@ _HOMES = {
     "FeatureBankError": "api.settings",
     "FeatureBankWarning": "api.settings",
     "Inspection": "api.inspection",
+    "Relabelling": "api.choosing.advice",
     "Run": "api.run",
+    "advise": "api.choosing.advice",
     "backbone_from_model": "api.backbones",
+    "correct_labels": "api.choosing.advice",
     "evaluate": "api.models",
     "evaluate_test": "api.heads",
     "explain": "api.images",
@@ -77,6 +82,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Advice",
     "Backbone",
     "Bank",
     "Dataset",
@@ -84,8 +90,11 @@ __all__ = [
     "FeatureBankError",
     "FeatureBankWarning",
     "Inspection",
+    "Relabelling",
     "Run",
+    "advise",
     "backbone_from_model",
+    "correct_labels",
     "evaluate",
     "evaluate_test",
     "explain",

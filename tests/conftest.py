@@ -322,5 +322,5 @@ def leaky_bank(leaky: Path, tmp_path: Path, lite: Backbone, pixels: list[PixelEn
 @pytest.fixture(autouse=True)
 def one_thread(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Trains heads with one thread: on data as small as these, several wait for each other."""
-    if request.path.relative_to(ROOT / "tests").parts[0] in {"fitting", "grid", "heads", "runs", "training"}:
+    if request.path.relative_to(ROOT / "tests").parts[0] in {"advice", "fitting", "grid", "heads", "runs", "training"}:
         monkeypatch.setattr("featurebank.system.runtime._threads", 1)

@@ -8,7 +8,7 @@ and their differences are far more certain than the errors themselves.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,7 +78,7 @@ class LearningCurve:
 
 
 def learning_curve(features: np.ndarray, labels: np.ndarray, *, seed: int = 0) -> LearningCurve:
-    """Measures how the error falls with the number of images.
+    """Measures how the error falls with the number of images, and fits a power law; see `subset_answers`.
 
     Args:
         features: (n, d) float32, in a random order, as the rows of a bank are.
@@ -87,15 +87,48 @@ def learning_curve(features: np.ndarray, labels: np.ndarray, *, seed: int = 0) -
 
     Raises:
         HeadInputError: a kernel is singular.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> labels = rng.integers(0, 2, 80)
+        >>> features = rng.uniform(0, 2, (80, 4)) + labels[:, None]
+        >>> forecast = learning_curve(features.astype(np.float32), labels).forecast(160)
+        >>> forecast.more, forecast.interval[0] <= forecast.error <= forecast.interval[1]
+        (80, True)
     """
-    positions = np.unique(labels, return_inverse=True)[1]
+    return fitted_curve(*subset_answers(features, labels), seed=seed)
+
+
+def subset_answers(
+    features: np.ndarray, labels: np.ndarray, *, progress: Callable[[int], None] = lambda count: None
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Returns which images are predicted wrongly by heads on nested subsets.
+
+    Args:
+        features: (n, d) float32, in a random order.
+        labels: (n,) integers.
+        progress: called with 1 for each of `subset_count` heads.
+
+    Returns:
+        The numbers of images (s,) int64, and for each (starts, n) bool.
+    """
+    positions, count = np.unique(labels, return_inverse=True)[1], len(labels)
+    sizes, wrong = subset_sizes(count), []
     with limited_blas():
         distances, gamma = rbf_distances(STEPS.rows(features))
         kernel = np.exp(-gamma * distances)
-        sizes = subset_sizes(len(labels))
-        wrong = [np.stack([_wrong(kernel, positions, start, int(size)) for start in _starts(len(labels), int(size))])
-                 for size in sizes]  # fmt: skip
-    return fitted_curve(sizes, wrong, seed=seed)
+        for size in sizes.tolist():
+            answers = np.empty((len(_starts(count, size)), count), bool)
+            for place, start in enumerate(_starts(count, size)):
+                answers[place] = _wrong(kernel, positions, start, size)
+                progress(1)
+            wrong.append(answers)
+    return sizes, wrong
+
+
+def subset_count(images: int) -> int:
+    """Returns how many heads `subset_answers` fits on a number of images."""
+    return sum(len(_starts(images, size)) for size in subset_sizes(images).tolist())
 
 
 def fitted_curve(sizes: np.ndarray, wrong: Sequence[np.ndarray], *, seed: int = 0) -> LearningCurve:

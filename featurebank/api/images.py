@@ -154,10 +154,11 @@ def similar(
     options = SimilarOptions(tap=tap, top=top)
     with showing(progress, reporter) as shown:
         known = as_bank(bank, "similar", reporter=shown)
-        return run_similar(_queries(images, known), known, options, reporter=shown)
+        return run_similar(queries_of(images, known), known, options, reporter=shown)
 
 
-def _queries(images: Any, bank: Any) -> Queries:
+def queries_of(images: Any, bank: Bank) -> Queries:
+    """Returns the images of an argument, to compare them with those of a bank."""
     names = _names(images)
     return Queries.of(as_images(images, UNLABELLED)) if names is None else Queries.named(names, bank)
 

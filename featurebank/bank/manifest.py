@@ -11,6 +11,7 @@ from typing import Any
 from featurebank.bank.items import Items
 from featurebank.bank.locks.writer_lock import PROTECTED, explain_conflict
 from featurebank.bank.pages import item_runs, shard_pages
+from featurebank.bank.pages.corrections import read_corrections
 from featurebank.bank.pages.item_runs import write_items
 from featurebank.bank.pages.item_table import FILE, check_listed, item_files, open_items
 from featurebank.bank.pages.page import damaged, unreadable
@@ -81,6 +82,7 @@ class Manifest:
                 raise TypeError(message)
         for part in (self.dataset, *self.history):
             _check_details(part)
+        read_corrections(self.dataset)
         for name in (self.recipe["backbone"], self.dataset["name"]):
             path_inside(Path(), name)
         if self.items is not None:

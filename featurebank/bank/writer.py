@@ -21,6 +21,7 @@ from featurebank.bank.contents import BankContents, read_contents
 from featurebank.bank.items import Items
 from featurebank.bank.locks.writer_lock import WriterLock
 from featurebank.bank.manifest import FORMAT_VERSION, MANIFEST, Manifest, load_manifest
+from featurebank.bank.pages.corrections import CORRECTIONS, apply_corrections, read_corrections
 from featurebank.bank.pages.shard_pages import with_new_pages
 from featurebank.bank.pieces.waiting_rows import WaitingRows, as_stored
 from featurebank.bank.shard import KEY_DTYPE, ShardEntry, write_shard
@@ -78,6 +79,7 @@ class BankWriter:
         self.lost: tuple[str, ...] = ()
         """One line for each listed shard that was found missing or damaged; its rows count as not there."""
         self._fresh = Manifest(recipe=recipe, dataset=dataset, source=source or {})
+        self._say = say or (lambda line: None)
         self._lock = WriterLock(path, wait=wait, say=say, freeing=freeing)
         self._waiting: dict[tuple[tuple[str, ...], int], WaitingRows] = {}
         self._since = time.monotonic()
@@ -206,18 +208,31 @@ class BankWriter:
     ) -> None:
         """Publishes the appended rows: lists the items, the taps that all of them have, and the skipped images.
 
+        Labels that were corrected in the bank stay so, unless the writer's `dataset` itself lists corrections.
+
         Args:
-            items: the images that have a row in each of `taps` and views.
+            items: the images that have a row in each of `taps` and views, with the labels of the dataset.
             taps: names of the taps.
             views: number of views of each image, besides the clean one.
             skipped: `id`, `reason` and (if known) `digest` of each image without a row.
             event: an event for the history, or None.
         """
         self.flush()
+        items, dataset = self._corrected(items)
         manifest = self.manifest.with_items(self.path, items.sorted(), tuple(taps), views)
         history = (*manifest.history, event) if event else manifest.history
-        dataset, source = self._fresh.dataset, self._fresh.source or manifest.source
+        source = self._fresh.source or manifest.source
         self._save(replace(manifest, skipped=tuple(skipped), history=history, dataset=dataset, source=source))
+
+    def _corrected(self, items: Items) -> tuple[Items, Mapping[str, Any]]:
+        """Returns the items with their corrected labels, and what the manifest records of the dataset."""
+        dataset = self._fresh.dataset
+        if CORRECTIONS in dataset:
+            return items, dataset
+        result = apply_corrections(items, dataset["classes"], read_corrections(self.manifest.dataset))
+        if result.line:
+            self._say(result.line)
+        return result.items, {**dataset, CORRECTIONS: result.record} if result.record else dataset
 
     def _save(self, manifest: Manifest) -> None:
         """Saves a manifest, with many shards moved into pages; deletes the tables that it does not list any more."""

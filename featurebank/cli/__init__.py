@@ -17,6 +17,7 @@ from types import FrameType
 
 import click
 
+from featurebank.cli.commands.advise import advise
 from featurebank.cli.commands.curves import curves
 from featurebank.cli.commands.doctor import doctor
 from featurebank.cli.commands.evaluate import evaluate
@@ -82,6 +83,7 @@ for command in (
     predict,
     evaluate,
     similar,
+    advise,
     report,
     cache,
     doctor,

@@ -29,6 +29,7 @@ _OTHER_NAMES: Mapping[str, Mapping[str, str]] = {
         "look": "inspect", "html": "report", "page": "report", "dashboard": "report", "visualize": "report",
         "history": "curves", "plot": "curves", "curve": "curves", "search": "similar",
         "neighbours": "similar", "neighbors": "similar", "nearest": "similar",
+        "advice": "advise", "relabel": "advise",
         "pipeline": "run", "start": "run", "check": "doctor", "health": "doctor",
     },
     "ls": {

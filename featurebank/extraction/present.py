@@ -12,6 +12,7 @@ import numpy as np
 from featurebank.backbone import Backbone
 from featurebank.bank.index import contained
 from featurebank.bank.items import Items
+from featurebank.bank.pages.corrections import apply_corrections, read_corrections
 from featurebank.bank.reader import Bank
 from featurebank.dataset import Dataset
 from featurebank.dataset.weights import WEIGHT
@@ -50,7 +51,8 @@ def bank_as_requested(path: Path, dataset: Dataset, backbone: Backbone, options:
     with contextlib.suppress(BankError, ConfigError):
         bank, state = Bank(path), read_state(path, options.recipe(backbone))
         good = np.flatnonzero((dataset.digests != b"") & ~np.isin(dataset.digests, state.bad))
-        items = dataset_items(dataset, good)
+        own = dataset_items(dataset, good)
+        items = apply_corrections(own, dataset.classes, read_corrections(bank.manifest.dataset)).items
         same = _lists(bank, items, dataset_record(dataset))
         plan = plan_bank(path, state, options, digest.distinct(items.digests))
         nothing = not plan.jobs and not plan.shared and (plan.taps, plan.views) == (bank.taps, bank.views)

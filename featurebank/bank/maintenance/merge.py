@@ -21,6 +21,7 @@ from featurebank.bank.maintenance.agreement import (
 )
 from featurebank.bank.maintenance.sharing import share
 from featurebank.bank.manifest import Manifest, load_items, load_manifest
+from featurebank.bank.pages.corrections import CORRECTIONS, correction_record, read_corrections
 from featurebank.bank.reader import Bank
 from featurebank.bank.rows import StoredRows
 from featurebank.bank.shard import read_keys
@@ -176,6 +177,9 @@ def _record(parts: Sequence[_MergedBank], name: str | None, *, one: bool) -> dic
         merged["subset"] = {}
     if weights := [record[WEIGHT] for record in records if WEIGHT in record]:
         merged[WEIGHT] = weights[0]
+    corrections = dict.fromkeys(one for record in records for one in read_corrections(record))
+    if corrections:
+        merged[CORRECTIONS] = correction_record(corrections)
     return merged
 
 

@@ -1,0 +1,1 @@
+"""The public functions that help to choose and to decide; `advice` says what to do about the data."""

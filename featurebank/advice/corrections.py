@@ -160,7 +160,7 @@ def _checked(bank: Bank, rows: Sequence[tuple[str, str, str]], source: str) -> t
     positions = _positions(bank, [path for _, path, _ in rows])
     codes, splits, digests = bank.labels(), bank.splits(), bank.digests()
     problems, unchanged = list(_unknown(bank, rows, positions)), 0
-    first: dict[bytes, tuple[str, str, str]] = {}
+    first: dict[bytes, tuple[str, str]] = {}
     changes: dict[int, LabelChange] = {}
     for place, path, text in rows:
         position, label = positions[path], _class_of(text, bank.classes)
@@ -170,10 +170,10 @@ def _checked(bank: Bank, rows: Sequence[tuple[str, str, str]], source: str) -> t
             problems.append(f"{place}image '{path}' has no label to correct: give it one in the dataset, and extract")
             continue
         content = bytes(digests[position])
-        _, other, given = first.setdefault(content, (place, path, label))
-        if given != label:
+        other, earlier = first.setdefault(content, (path, label))
+        if earlier != label:
             same = "twice" if other == path else f"and the same image as '{other}'"
-            problems.append(f"{place}image '{path}' is listed {same}, with the labels {given} and {label}: keep one")
+            problems.append(f"{place}image '{path}' is listed {same}, with the labels {earlier} and {label}: keep one")
         elif bank.classes[codes[position]] == label:
             unchanged += 1
         else:
@@ -199,10 +199,10 @@ def _unknown(bank: Bank, rows: Sequence[tuple[str, str, str]], positions: Mappin
 
 def _positions(bank: Bank, paths: Sequence[str]) -> dict[str, int]:
     """Returns the position of each path in `Bank.ids()`, -1 for an unknown one."""
-    asked = {path: path[1:] if path[:2] in {"'=", "'+", "'-", "'@"} else path for path in paths}
-    wanted = {*asked, *asked.values()}
-    known = {name: place for place, name in enumerate(bank.ids()) if name in wanted}
-    return {path: known.get(path, known.get(plain, -1)) for path, plain in asked.items()}
+    plain_names = {path: path[1:] if path[:2] in {"'=", "'+", "'-", "'@"} else path for path in paths}
+    searched = {*plain_names, *plain_names.values()}
+    known = {name: place for place, name in enumerate(bank.ids()) if name in searched}
+    return {path: known.get(path, known.get(plain, -1)) for path, plain in plain_names.items()}
 
 
 def _class_of(text: str, classes: Sequence[str]) -> str | None:

@@ -26,7 +26,7 @@ _EXAMINED_SPLITS = ("train", "val")
 
 
 @dataclass(frozen=True)
-class Examined:
+class ExaminedImages:
     """The labelled images of a bank that are examined, in the order of the bank, which is random."""
 
     bank: Bank
@@ -72,7 +72,7 @@ def described(bank: Bank, positions: np.ndarray) -> list[ExaminedImage]:
     ]
 
 
-def examined_images(bank: Bank, tap: str | None, reporter: Reporter) -> Examined:
+def examined_images(bank: Bank, tap: str | None, reporter: Reporter) -> ExaminedImages:
     """Reads the images to examine.
 
     Args:
@@ -113,4 +113,4 @@ def examined_images(bank: Bank, tap: str | None, reporter: Reporter) -> Examined
         raise ConfigError(message)
     with reporter.step(f"reading the features of {counted(len(positions), 'image')}"):
         features = bank.rows(chosen, positions)
-    return Examined(bank, chosen, positions, features, labels, reporter, notes)
+    return ExaminedImages(bank, chosen, positions, features, labels, reporter, notes)

@@ -8,7 +8,7 @@ import numpy as np
 
 from featurebank.advice.confusions import ClassPair, confused_classes
 from featurebank.advice.duplicates import contradicting_pairs
-from featurebank.advice.examined import Examined, described
+from featurebank.advice.examined import ExaminedImages, described
 from featurebank.advice.label_errors import LabelDoubts, doubtful_labels, most_images
 from featurebank.advice.learning_curve import LEAST_IMAGES as LEAST_OF_CURVE
 from featurebank.advice.learning_curve import MOST_IMAGES as MOST_OF_CURVE
@@ -53,7 +53,7 @@ class Conflicts(NamedTuple):
     capped: bool
 
 
-def find_doubts(images: Examined, top: int | None) -> Doubts:
+def find_doubts(images: ExaminedImages, top: int | None) -> Doubts:
     """Finds probable label errors, and the classes that are mixed up.
 
     Args:
@@ -82,7 +82,9 @@ def find_doubts(images: Examined, top: int | None) -> Doubts:
     return Doubts(_errors(images, rows, result, top), len(result.rows), len(rows), result.accuracy, confusions)
 
 
-def _errors(images: Examined, rows: np.ndarray, result: LabelDoubts, top: int | None) -> tuple[DoubtfulLabel, ...]:
+def _errors(
+    images: ExaminedImages, rows: np.ndarray, result: LabelDoubts, top: int | None
+) -> tuple[DoubtfulLabel, ...]:
     shown = result.rows if top is None else result.ranking[:top]
     doubted = set(result.rows.tolist())
     present = np.unique(images.labels[rows])
@@ -98,7 +100,7 @@ def _errors(images: Examined, rows: np.ndarray, result: LabelDoubts, top: int | 
     )
 
 
-def _mixed_classes(images: Examined, result: LabelDoubts, labels: np.ndarray) -> tuple[MixedClasses, ...]:
+def _mixed_classes(images: ExaminedImages, result: LabelDoubts, labels: np.ndarray) -> tuple[MixedClasses, ...]:
     present, positions = np.unique(labels, return_inverse=True)
     names = [images.bank.classes[label] for label in present.tolist()]
     return tuple(_named(pair, names) for pair in confused_classes(result.probabilities, positions)[:MOST_CONFUSIONS])
@@ -111,7 +113,7 @@ def _named(pair: ClassPair, names: list[str]) -> MixedClasses:
     )  # fmt: skip
 
 
-def find_conflicts(images: Examined) -> Conflicts:
+def find_conflicts(images: ExaminedImages) -> Conflicts:
     """Finds equal or nearly equal images with different labels, also between the test split and the others."""
     bank = images.bank
     positions = np.flatnonzero(np.isin(bank.splits(), ("train", "val", "test")))
@@ -132,7 +134,7 @@ def find_conflicts(images: Examined) -> Conflicts:
     return Conflicts(found, pairs.total, pairs.equal, pairs.capped)
 
 
-def find_outliers(images: Examined) -> tuple[FarImage, ...]:
+def find_outliers(images: ExaminedImages) -> tuple[FarImage, ...]:
     """Finds the images that resemble no other."""
     rows = images.sample(int((MOST_PRODUCTS / images.features.shape[1]) ** 0.5), "Outliers were searched among")
     with images.reporter.track("search outliers", len(rows), "images") as advance:
@@ -145,7 +147,7 @@ def find_outliers(images: Examined) -> tuple[FarImage, ...]:
 
 
 def find_forecasts(
-    images: Examined,
+    images: ExaminedImages,
 ) -> tuple[LearningCurve | None, tuple[Forecast, ...], tuple[ClassForecast, ...]]:
     """Measures the learning curve, and forecasts what more images would bring, also for large classes."""
     if len(images) < LEAST_OF_CURVE:
@@ -169,7 +171,7 @@ def find_forecasts(
 
 
 def _of_classes(
-    images: Examined, labels: np.ndarray, sizes: np.ndarray, wrong: list[np.ndarray]
+    images: ExaminedImages, labels: np.ndarray, sizes: np.ndarray, wrong: list[np.ndarray]
 ) -> tuple[ClassForecast, ...]:
     counts = np.bincount(labels, minlength=len(images.bank.classes))
     errors = np.bincount(labels, wrong[-1][0], minlength=len(counts)) / np.maximum(counts, 1)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from featurebank.advice.result import Advice, ExaminedImage
 from featurebank.advice.wording import gain_of
 from featurebank.dataset.pictures import PictureSource, picture_of, read_pictures
 from featurebank.extraction.source_images import picture_sources
@@ -16,6 +15,9 @@ from featurebank.system.files import check_output, write_bytes
 from featurebank.system.html import TINY, Picture, data_uri, environment
 from featurebank.system.progress import SILENT, Reporter
 from featurebank.words import between, counted, percent
+
+if TYPE_CHECKING:
+    from featurebank.advice.result import Advice, ExaminedImage
 
 PAGES = (".html", ".htm")
 """The suffixes of a page's name."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from featurebank.advice.examined import Examined
+from featurebank.advice.examined import ExaminedImages
 from featurebank.advice.labelling import labelling_order
 from featurebank.advice.learning_curve import MOST_IMAGES
 from featurebank.advice.result import Labelling, QueuedImage
@@ -14,7 +14,7 @@ from featurebank.dataset.unlabelled import UNLABELLED
 from featurebank.similarity.queries import Queries
 
 
-def label_next(images: Examined, queries: Queries | None, count: int) -> Labelling | None:
+def label_next(images: ExaminedImages, queries: Queries | None, count: int) -> Labelling | None:
     """Orders images without labels by what their labels would teach a head.
 
     Args:
@@ -47,7 +47,7 @@ def label_next(images: Examined, queries: Queries | None, count: int) -> Labelli
     return Labelling(queue, len(names) + known, known)
 
 
-def _without_labels(images: Examined, queries: Queries | None) -> tuple[list[str], np.ndarray, int]:
+def _without_labels(images: ExaminedImages, queries: Queries | None) -> tuple[list[str], np.ndarray, int]:
     """Returns names and features (m, d) of the images without a label, and how many others have one already."""
     bank, tap = images.bank, images.tap
     inside = np.flatnonzero(bank.splits() == UNLABELLED)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from featurebank.advice.learning_curve import Forecast, LearningCurve
+from featurebank.advice.tables import TABLES, plain
 from featurebank.errors import unknown_name
 from featurebank.runs.leaderboard import data_frame
 from featurebank.storage.caches import shown_path
@@ -172,9 +170,9 @@ class Advice:
         Raises:
             UnknownNameError: there is no such table.
         """
-        if name not in _TABLES:
-            raise unknown_name("table", name, tuple(_TABLES))
-        columns, rows = _TABLES[name]
+        if name not in TABLES:
+            raise unknown_name("table", name, tuple(TABLES))
+        columns, rows = TABLES[name]
         return columns, rows(self)
 
     def to_frame(self, name: str = "label_errors") -> Any:
@@ -190,8 +188,8 @@ class Advice:
     def to_json(self) -> dict[str, Any]:
         """Returns the object that `featurebank advise --json` prints."""
         tables = {
-            name: [dict(zip(columns, map(_plain, row), strict=True)) for row in rows(self)]
-            for name, (columns, rows) in _TABLES.items()
+            name: [dict(zip(columns, map(plain, row), strict=True)) for row in rows(self)]
+            for name, (columns, rows) in TABLES.items()
         }
         return {
             "bank": shown_path(self.bank.path), "tap": self.tap, "images": self.images,
@@ -242,94 +240,3 @@ class Advice:
         from featurebank.advice.display import advice_html
 
         return advice_html(self)
-
-
-def _label_errors(advice: Advice) -> list[tuple[Any, ...]]:
-    return [
-        (one.image.id, one.image.label, one.suggested, round(one.belief, 4), round(one.probability, 4),
-         one.image.split, one.is_doubted)
-        for one in advice.label_errors
-    ]  # fmt: skip
-
-
-def _conflicts(advice: Advice) -> list[tuple[Any, ...]]:
-    return [
-        (a.id, a.label, a.split, b.id, b.label, b.split, round(one.cosine, 6), one.are_equal)
-        for one in advice.conflicts for a, b in [(one.first, one.second)]
-    ]  # fmt: skip
-
-
-def _outliers(advice: Advice) -> list[tuple[Any, ...]]:
-    return [
-        (one.image.id, one.image.label, one.image.split, *(round(x, 4) for x in (one.distance, one.own, one.others)))
-        for one in advice.outliers
-    ]
-
-
-def _confusions(advice: Advice) -> list[tuple[Any, ...]]:
-    return [
-        (one.first, one.second, one.images, one.first_as_second, one.second_as_first, round(one.share, 4),
-         *(round(end, 4) for end in one.interval), round(one.separation, 4), one.cannot_be_separated)
-        for one in advice.confusions
-    ]  # fmt: skip
-
-
-def _curve(advice: Advice) -> list[tuple[Any, ...]]:
-    curve = advice.curve
-    if curve is None:
-        return []
-    columns = (curve.sizes.tolist(), curve.errors.tolist(), curve.deviations.tolist())
-    return [(size, round(error, 5), round(spread, 5)) for size, error, spread in zip(*columns, strict=True)]
-
-
-def _forecasts(advice: Advice) -> list[tuple[Any, ...]]:
-    return [_forecast_row(one) for one in advice.forecasts]
-
-
-def _forecast_row(one: Forecast) -> tuple[Any, ...]:
-    numbers = (one.error, *one.interval, one.gain, *one.gain_interval)
-    return (one.images, one.more, *(round(number, 5) for number in numbers))
-
-
-def _classes(advice: Advice) -> list[tuple[Any, ...]]:
-    return [(one.label, one.images, round(one.error, 5), *_forecast_row(one.forecast)[1:])
-            for one in advice.class_forecasts]  # fmt: skip
-
-
-def _queue(advice: Advice) -> list[tuple[Any, ...]]:
-    queue = advice.labelling.queue if advice.labelling else ()
-    return [(one.path, "", round(one.margin, 4), one.predicted, one.group) for one in queue]
-
-
-_FORECAST = ("more", "error", "error_low", "error_high", "gain", "gain_low", "gain_high")
-_TABLES: Mapping[str, tuple[tuple[str, ...], Any]] = {
-    "label_errors": (("path", "label", "suggested", "belief", "probability", "split", "doubted"), _label_errors),
-    "conflicts": (
-        ("path", "label", "split", "other_path", "other_label", "other_split", "cosine", "equal"), _conflicts
-    ),
-    "outliers": (("path", "label", "split", "distance", "own", "others"), _outliers),
-    "confusions": (
-        ("first", "second", "images", "first_as_second", "second_as_first", "share", "share_low", "share_high",
-         "separation", "inseparable"), _confusions,
-    ),
-    "curve": (("images", "error", "deviation"), _curve),
-    "forecasts": (("images", *_FORECAST), _forecasts),
-    "classes": (("label", "images", "error_now", *_FORECAST), _classes),
-    "queue": (("path", "label", "margin", "predicted", "group"), _queue),
-}  # fmt: skip
-"""The columns and the rows of each table."""
-
-
-def _plain(value: Any) -> Any:
-    """Returns a value of JSON; NaN becomes None."""
-    return None if isinstance(value, float) and not np.isfinite(value) else value
-
-
-def table_names() -> Sequence[str]:
-    """Returns the names of the tables of an `Advice`.
-
-    Example:
-        >>> table_names()[:2]
-        ('label_errors', 'conflicts')
-    """
-    return tuple(_TABLES)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from featurebank.advice.learning_curve import Forecast, LearningCurve
-from featurebank.advice.result import ClassForecast, Labelling, MixedClasses
 from featurebank.words import between, counted, names, one_line, percent
+
+if TYPE_CHECKING:
+    from featurebank.advice.result import ClassForecast, Labelling, MixedClasses
 
 FLAT = 0.005
 """A curve is flat if twice as many images would gain less than half a point."""
@@ -96,9 +99,8 @@ def of_classes(forecasts: Sequence[ClassForecast]) -> str | None:
     if not surely:
         return None
     best = max(surely, key=lambda one: one.forecast.gain)
-    return f"'{_name(best.label)}' would gain most: {best.forecast.more} more images of all classes bring it " + (
-        f"{gain_of(best.forecast)}."
-    )
+    more = counted(best.forecast.more, "more image")
+    return f"'{_name(best.label)}' would gain most: {more} of all classes would bring it {gain_of(best.forecast)}."
 
 
 def gain_of(forecast: Forecast) -> str:

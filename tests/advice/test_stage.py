@@ -10,7 +10,7 @@ import pytest
 
 import featurebank as fb
 from featurebank.advice.findings import steps
-from featurebank.advice.result import table_names
+from featurebank.advice.tables import table_names
 from featurebank.bank import Bank
 from featurebank.errors import ConfigError, UnknownNameError
 

@@ -135,7 +135,7 @@ class Advice:
     Example:
         >>> advice = fb.advise(fb.extract(fb.load_dataset("photos"), "my_networks:small"))
         >>> advice.images, len(advice.label_errors), advice.curve
-        (31, 0, None)
+        (30, 0, None)
         >>> list(advice.to_json())[:3]
         ['bank', 'tap', 'images']
     """

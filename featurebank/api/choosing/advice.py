@@ -67,7 +67,7 @@ def advise(
     Example:
         >>> advice = fb.advise(fb.extract(fb.load_dataset("photos"), "my_networks:small"))
         >>> advice.sentences[0]
-        'No label among 31 images looks wrong.'
+        'No label among 30 images looks wrong.'
     """
     options = AdviseOptions(tap=tap, label=label, top=top)
     with showing(progress, reporter) as shown:
@@ -109,8 +109,8 @@ def correct_labels(
     Example:
         >>> bank = fb.extract(fb.load_dataset("photos"), "my_networks:small", cache="relabelled")
         >>> done = fb.correct_labels(bank, {"rose/1.jpg": "tulip"})
-        >>> done, done.bank.labels()[done.bank.position("rose/1.jpg")]
-        (<Relabelling of 1 image: rose to tulip 1>, 2)
+        >>> done, done.bank.classes[done.bank.labels()[done.bank.position("rose/1.jpg")]]
+        (<Relabelling of 1 image: rose to tulip 1>, 'tulip')
     """
     with showing(progress, reporter) as shown:
         known = as_bank(bank, "advise", reporter=shown)

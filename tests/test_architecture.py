@@ -86,7 +86,12 @@ OWNERS = {
     "onnx": {"grafting"},
     "tf2onnx": {"grafting"},
     "onnxruntime": {"grafting"},
-    "scipy": {"heads", "statistics", "training"},  # statistics: quantiles and sums of distributions
+    "scipy": {
+        "dataset",
+        "heads",
+        "statistics",
+        "training",
+    },  # dataset: components of groups; statistics: quantiles and sums of distributions
     "click": {"cli"},
     "rich": {"system", "cli"},
     "IPython": {"system"},
@@ -210,7 +215,6 @@ COVERED_BY = {
     "bank/maintenance/pieces.py": "extraction/pieces/test_part.py",
     "extraction/pieces/opening.py": "extraction/pieces/test_runner.py",
     "bank/pieces/waiting_rows.py": "bank/test_writer.py",
-    "dataset/warning_lines.py": "dataset/test_core.py",
     "fitting/checks.py": "fitting/test_fit.py",
     "training/common_parameters.py": "fitting/test_weights.py",
     "heads/streamed/progress.py": "heads/streamed/test_passes.py",

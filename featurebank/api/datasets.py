@@ -25,6 +25,7 @@ def load_dataset(
     layout: str | None = None,
     columns: Mapping[str, str] | None = None,
     test: SourceLike | None = None,
+    groups: str | None = None,
 ) -> Dataset:
     """Loads a dataset: lists its images, but reads none yet.
 
@@ -47,6 +48,9 @@ def load_dataset(
             alternatives, as "filename" and "class".
         test: another dataset, as `spec`, whose images become the test split; its classes are matched by name. `split`
             then has two fractions, for training and validation.
+        groups: which images belong together, as those of one patient: the name of a column of the dataset, or
+            "path:REGEX" with a part named `group` that finds the group in an image's id. The images of a group share a
+            split and a fold, and so do groups with an image in common.
 
     Returns:
         The dataset.
@@ -67,7 +71,7 @@ def load_dataset(
     is_named = is_path(spec)
     options = DatasetOptions(
         split=split, seed=seed, classes=classes, limit=limit, per_class=per_class, layout=layout,
-        columns=columns if is_named else None, test=None if test is None else as_spec(test),
+        columns=columns if is_named else None, test=None if test is None else as_spec(test), groups=groups,
     )  # fmt: skip
     source = as_spec(spec, None if is_named else columns)
     with showing():  # built-in datasets and archives are downloaded

@@ -40,7 +40,8 @@ _RETRIES = 3
 
 _DETAILS: Mapping[str, type | tuple[type, ...]] = {
     "spec": str, "subset": Mapping, "fractions": (list, tuple), "seed": int, "classes": (list, tuple), "time": str,
-    "weight": str, "added": int, "computed": int, "seconds": (int, float), "engine": str, "versions": Mapping,
+    "weight": str, "groups": str, "added": int, "computed": int, "seconds": (int, float), "engine": str,
+    "versions": Mapping,
 }  # fmt: skip
 """The types of the values of a dataset and of an event that other modules read; every value may be missing."""
 _MOST_NUMBER = 1e18

@@ -190,6 +190,11 @@ _OPTIONS = (
         help="Fractions of the splits.  [default: .7,.15,.15]"
     ),
     click.option("--seed", type=int, default=0, show_default=True, help="Seed of the split.", metavar="N"),
+    click.option(
+        "--groups", metavar="COLUMN|path:REGEX",
+        help="Images that belong together, as those of one patient or one camera: a column of the dataset, or the part "
+        "(?P<group>...) of the path. The images of a group share a split and a fold.  [default: no groups]",
+    ),
 )  # fmt: skip
 
 

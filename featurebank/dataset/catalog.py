@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from featurebank.dataset.core import Contents, Dataset
+from featurebank.dataset.grouping.rule import check_apart, with_groups
 from featurebank.dataset.held_out import with_test
 from featurebank.dataset.options import DatasetOptions
 from featurebank.dataset.sources.remote import is_url
@@ -138,9 +139,15 @@ def load_images(spec: str, options: DatasetOptions) -> Dataset:
 
 def _split(contents: Contents, options: DatasetOptions) -> Dataset:
     """Returns the wanted part of the images as a dataset."""
-    contents = select_subset(contents, options.subset)
+    contents, rule = select_subset(contents, options.subset), options.group_rule
+    if rule is not None:
+        contents = with_groups(contents, rule)
     if options.test is not None:
-        contents = with_test(contents, load_images(options.test, DatasetOptions()).contents)
+        test = load_images(options.test, DatasetOptions()).contents
+        if rule is not None:  # its own splits do not count, all of its images are test images
+            test = with_groups(dataclasses.replace(test, predefined=None), rule, several=False)
+            check_apart(contents, test)
+        contents = with_test(contents, test)
     return Dataset(contents, options.fractions, options.seed)
 
 

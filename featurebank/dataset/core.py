@@ -19,6 +19,7 @@ from featurebank.dataset.decoding.decode import Facts
 from featurebank.dataset.decoding.levels import Depths, Levels
 from featurebank.dataset.fingerprint import Pixels, digest_all
 from featurebank.dataset.fingerprint_cache import digest_changed
+from featurebank.dataset.grouping.components import component_keys, components, spread_splits
 from featurebank.dataset.splits import SPLITS, assign
 from featurebank.dataset.warning_lines import warning_lines
 from featurebank.errors import LostImageError
@@ -59,6 +60,8 @@ class Contents:
         subset: the part of the dataset `spec`; empty for the whole.
         weights: (n,) float64 of 0 or more, how much each image counts in the training; None for 1 each.
         weight_column: the name of the column of the table that holds the weights.
+        groups: (n,) str, the name of the group of each image; None if images belong to no groups.
+        group_rule: the column or the rule that the groups were read by; see `grouping.rule`.
     """
 
     name: str
@@ -74,6 +77,8 @@ class Contents:
     subset: Mapping[str, Any] = field(default_factory=dict)
     weights: np.ndarray | None = None
     weight_column: str = ""
+    groups: np.ndarray | None = None
+    group_rule: str = ""
 
 
 class Dataset:
@@ -95,6 +100,7 @@ class Dataset:
             missing value is nan or "".
         weights: (n,) float64 of 0 or more, how much each image counts in the training; None for 1 each.
         subset: the arguments `classes`, `limit`, `per_class` and `test` of `load_dataset`; empty for a whole dataset.
+        groups: (n,) str, the name of the group of each image; None if images belong to no groups.
         contents: the result of the loader.
 
     Example:
@@ -118,6 +124,7 @@ class Dataset:
         self.metadata = contents.metadata
         self.weights = contents.weights
         self.subset = contents.subset
+        self.groups = contents.groups
         self.contents = contents
         self._digests: np.ndarray | None = None
         self._unreadable: dict[int, str] = {}
@@ -187,8 +194,22 @@ class Dataset:
 
     @functools.cached_property
     def splits(self) -> np.ndarray:
-        """(n,) uint8 codes: 0 train, 1 val, 2 test. See `featurebank.dataset.splits.assign`."""
-        return assign(self.digests, self.contents.predefined, self.fractions, self.seed)
+        """(n,) uint8 codes: 0 train, 1 val, 2 test. See `featurebank.dataset.splits.assign`.
+
+        Where images have groups, those of one component (see `components`) share a split.
+        """
+        if self.groups is None or self.components is None:
+            return assign(self.digests, self.contents.predefined, self.fractions, self.seed)
+        keys, codes = component_keys(self.groups, self.components), self.contents.predefined
+        codes = None if codes is None else spread_splits(codes, self.groups, self.components)
+        return assign(keys, codes, self.fractions, self.seed)
+
+    @functools.cached_property
+    def components(self) -> np.ndarray | None:
+        """(n,) int64, the number of each image's component: images that share a group or a content, directly or through
+        others; None if images belong to no groups.
+        """
+        return None if self.groups is None else components(self.groups, self.digests)
 
     def image(self, index: int, levels: Levels | None = None) -> np.ndarray:
         """Reads and decodes one image; may be called from several threads.

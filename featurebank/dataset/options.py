@@ -8,6 +8,7 @@ from typing import Annotated
 
 from annotated_types import Ge, MaxLen, MinLen
 
+from featurebank.dataset.grouping.rule import GroupRule
 from featurebank.dataset.held_out import fractions_beside
 from featurebank.dataset.splits import check_fractions
 from featurebank.dataset.subset import Subset, check_subset
@@ -40,6 +41,8 @@ class DatasetOptions(StageOptions):
     """What the folders in a folder are: "classes" or "splits"."""
     columns: _Columns | None = field(default=None, hash=False)
     """Of a table: what its columns are called."""
+    groups: str | None = None
+    """The column, or the rule on the path, that says which images belong together; their splits and folds are one."""
 
     @property
     def fractions(self) -> tuple[float, float, float]:
@@ -51,9 +54,14 @@ class DatasetOptions(StageOptions):
         """The part of the images to use."""
         return check_subset(self.classes, self.limit, self.per_class)
 
+    @property
+    def group_rule(self) -> GroupRule | None:
+        """How to read the groups; None if images belong to no groups."""
+        return None if self.groups is None else GroupRule.parse(self.groups)
+
     def problems(self) -> Iterator[OptionProblem]:
-        """Yields what is wrong with the fractions and the classes; their messages begin with the name of the option."""
-        for name in ("fractions", "subset"):
+        """Yields what is wrong with the values; the messages begin with the name of the option."""
+        for name in ("fractions", "subset", "group_rule"):
             try:
                 getattr(self, name)
             except ConfigError as error:

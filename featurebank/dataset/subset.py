@@ -112,6 +112,7 @@ def select_subset(contents: Contents, subset: Subset) -> Contents:
         metadata={name: column[positions] for name, column in contents.metadata.items()},
         subset=record,
         weights=None if contents.weights is None else contents.weights[positions],
+        groups=None if contents.groups is None else contents.groups[positions],
     )
 
 

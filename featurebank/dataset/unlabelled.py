@@ -94,6 +94,7 @@ def without_labels(dataset: Dataset, name: str) -> Dataset:
         dataset.contents, name=name, spec=UNLABELLED, classes=(UNLABELLED,), labels=zeros,
         predefined=zeros.astype(np.int8), labelled=False, metadata={}, subset={},
         weights=None,
+        groups=None, group_rule="",
     )  # fmt: skip
     return Dataset(contents, DEFAULT_FRACTIONS, 0)
 

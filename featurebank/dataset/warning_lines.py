@@ -16,6 +16,9 @@ from featurebank.words import counted
 if TYPE_CHECKING:
     from featurebank.dataset.core import Dataset
 
+FEW_GROUPS = 10
+"""With fewer groups in a split, what is measured there says little about other groups."""
+
 
 def warning_lines(dataset: Dataset, table: np.ndarray) -> Iterator[str]:
     """Yields the problems of a dataset, one line each.
@@ -34,6 +37,9 @@ def warning_lines(dataset: Dataset, table: np.ndarray) -> Iterator[str]:
         yield from _rare_lines(dataset.classes, totals)
         yield from _split_lines(dataset, table)
         yield from _weight_lines(dataset)
+        if dataset.components is not None:
+            readable = dataset.digests != b""
+            yield from group_lines(dataset.components[readable], dataset.splits[readable])
 
 
 def _unreadable_lines(dataset: Dataset) -> Iterator[str]:
@@ -77,3 +83,25 @@ def _weight_lines(dataset: Dataset) -> Iterator[str]:
     if dataset.weights is not None:
         used = (dataset.splits == TRAIN) & (dataset.digests != b"")
         yield describe_weights(dataset.weights[used], dataset.contents.weight_column)
+
+
+def group_lines(parts: np.ndarray, splits: np.ndarray) -> Iterator[str]:
+    """Yields a line about the splits that have few groups, and one about contents that given splits tear apart.
+
+    Args:
+        parts: (n,) the component of each readable image; see `grouping.components`.
+        splits: (n,) codes of `SPLITS`.
+    """
+    numbers = {code: len(np.unique(parts[splits == code])) for code in range(len(SPLITS))}
+    few = [f"{SPLITS[code]} {number}" for code, number in numbers.items() if code != TRAIN and 0 < number < FEW_GROUPS]
+    if few:
+        yield (
+            f"few groups to measure on ({', '.join(few)}): what is measured there says little about other groups; find "
+            "more groups, or use 'heads --folds', which validates on each group"
+        )
+    sides = np.unique(np.stack([parts, splits.astype(np.int64)]), axis=1)[0]
+    if torn := int((np.unique(sides, return_counts=True)[1] > 1).sum()):
+        yield (
+            f"the given splits separate images with the same content ({counted(torn, 'group')} with such copies): a "
+            "memorised image counts as recognised there; 'featurebank inspect' lists them"
+        )

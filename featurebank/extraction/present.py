@@ -15,6 +15,7 @@ from featurebank.bank.items import Items
 from featurebank.bank.pages.corrections import apply_corrections, read_corrections
 from featurebank.bank.reader import Bank
 from featurebank.dataset import Dataset
+from featurebank.dataset.grouping.components import GROUPS
 from featurebank.dataset.weights import WEIGHT
 from featurebank.errors import BankError, ConfigError
 from featurebank.extraction.options import ExtractOptions
@@ -67,7 +68,7 @@ def _lists(bank: Bank, items: Items, record: Mapping[str, Any]) -> bool:
     items, columns = items.sorted(), bank.metadata()
     if items.digest != bank.manifest.items["digest"] or columns.keys() != items.metadata.keys():
         return False
-    roles = all(bank.manifest.dataset.get(name) == record.get(name) for name in ("classes", WEIGHT))
+    roles = all(bank.manifest.dataset.get(name) == record.get(name) for name in ("classes", GROUPS, WEIGHT))
     return roles and all(_equal(columns[name], column) for name, column in items.metadata.items())
 
 

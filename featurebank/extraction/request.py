@@ -13,6 +13,7 @@ from featurebank.backbone import Backbone
 from featurebank.backbone.outline_files import check_taps, outline_of
 from featurebank.bank.items import Items
 from featurebank.dataset import Dataset
+from featurebank.dataset.grouping.components import GROUP, GROUPS
 from featurebank.dataset.weights import WEIGHT
 from featurebank.engine.catalog import check_engine
 from featurebank.errors import BackboneWarning, ConfigError, DatasetWarning
@@ -97,9 +98,12 @@ def dataset_record(dataset: Dataset) -> dict[str, Any]:
     record: dict[str, Any] = {
         "name": dataset.name, "spec": dataset.spec, "classes": list(dataset.classes),
         "fractions": list(dataset.fractions), "seed": dataset.seed, "subset": dict(dataset.subset),
+        **({} if dataset.groups is None else {"groups": dataset.contents.group_rule}),
     }  # fmt: skip
     if dataset.weights is not None:
         record[WEIGHT] = dataset.contents.weight_column
+    if dataset.groups is not None:
+        record[GROUPS] = dataset.contents.group_rule
     return record
 
 
@@ -113,6 +117,8 @@ def dataset_items(dataset: Dataset, images: np.ndarray) -> Items:
     metadata = dict(dataset.metadata)
     if dataset.weights is not None:
         metadata[WEIGHT] = dataset.weights
+    if dataset.groups is not None:
+        metadata[GROUP] = dataset.groups
     return Items(dataset.ids, dataset.digests, dataset.labels, dataset.splits, metadata).select(images)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from featurebank.bank.vectors import positions_in
 from featurebank.dataset import Dataset, DatasetOptions, announced_dataset, load_images
 from featurebank.dataset.decoding.decode import in_flight
 from featurebank.dataset.decoding.levels import parse_levels
+from featurebank.dataset.grouping.components import GROUP, GROUPS
 from featurebank.dataset.pictures import PictureSource, is_local, local_paths, path_of, picture_of, picture_of_file
 from featurebank.dataset.values.files import is_listed, listed_again
 from featurebank.dataset.values.registry import is_registered
@@ -31,15 +33,21 @@ def source_dataset(bank: Bank) -> Dataset:
     """
     record = bank.manifest.dataset
     if is_listed(record["spec"]) and not is_registered(record["spec"]):
-        return listed_again(bank.ids(), bank.labels(), bank.classes)
+        groups = bank.metadata()[GROUP] if GROUPS in record else None
+        return listed_again(bank.ids(), bank.labels(), bank.classes, groups, record.get(GROUPS, ""))
     try:
-        subset = {name: value for name, value in record.get("subset", {}).items() if value is not None}
-        return load_images(record["spec"], DatasetOptions(split=record["fractions"], seed=record["seed"], **subset))
+        return load_images(record["spec"], _options(record))
     except (LookupError, TypeError, AttributeError) as error:  # a stranger's bank, or a newer featurebank's
         if isinstance(error, FeatureBankError):
             raise
         message = f"the dataset record of '{bank.name}' is not understood ({type(error).__name__}: {error})"
         raise DatasetError(message) from error
+
+
+def _options(record: Mapping[str, Any]) -> DatasetOptions:
+    """Returns the options that load a dataset again as a bank recorded it."""
+    subset = {name: value for name, value in record.get("subset", {}).items() if value is not None}
+    return DatasetOptions(split=record["fractions"], seed=record["seed"], groups=record.get(GROUPS), **subset)
 
 
 def image_paths(bank: Bank, ids: Sequence[str]) -> Sequence[str | None]:

@@ -24,13 +24,24 @@ class Resplit:
     """Fractions of train, val and test."""
     seed: int
     assign: Callable[[np.ndarray], np.ndarray]
-    """Returns the split of each content digest: (n,) "S32" -> (n,) uint8."""
+    """Returns the split of each content digest, or of what decides in its place: (n,) "S32" -> (n,) uint8."""
 
 
-def split_again(tables: Sequence[Items], resplit: Resplit) -> tuple[list[Items], dict[str, Any]]:
-    """Returns tables with new splits, and the fact for the bank's history."""
+def split_again(
+    tables: Sequence[Items], resplit: Resplit, keys: Sequence[np.ndarray] | None = None
+) -> tuple[list[Items], dict[str, Any]]:
+    """Returns tables with new splits, and the fact for the bank's history.
+
+    Args:
+        tables: the images of each bank.
+        resplit: how to split them.
+        keys: (n,) "S32" for each bank, what decides the split of each image; by default its content.
+    """
+    keys = [table.digests for table in tables] if keys is None else keys
+    splits = map(resplit.assign, keys)
     fresh = [
-        Items(table.ids, table.digests, table.labels, resplit.assign(table.digests), table.metadata) for table in tables
+        Items(table.ids, table.digests, table.labels, new, table.metadata)
+        for table, new in zip(tables, splits, strict=True)
     ]
     moved = sum(int((old.splits != new.splits).sum()) for old, new in zip(tables, fresh, strict=True))
     about = {"seed": resplit.seed, "fractions": list(resplit.fractions), "moved": moved}

@@ -19,6 +19,7 @@ from featurebank.bank.maintenance.agreement import (
     split_again,
     without_weights,
 )
+from featurebank.bank.maintenance.merged_groups import check_groups, merged_rule, split_keys
 from featurebank.bank.maintenance.sharing import share
 from featurebank.bank.manifest import Manifest, load_items, load_manifest
 from featurebank.bank.pages.corrections import CORRECTIONS, correction_record, read_corrections
@@ -27,6 +28,7 @@ from featurebank.bank.rows import StoredRows
 from featurebank.bank.shard import read_keys
 from featurebank.bank.writer import BankWriter, event
 from featurebank.dataset.class_names import in_order
+from featurebank.dataset.grouping.components import GROUPS
 from featurebank.dataset.weights import WEIGHT
 from featurebank.errors import BankDamagedError, ConfigError, DatasetWarning
 from featurebank.system.progress import SILENT, Reporter
@@ -66,7 +68,8 @@ def merge_banks(
 
     Raises:
         ConfigError: there is only one bank, the recipes differ, there is no common tap, taps have different dtypes, an
-            id stands for different images or labels, or a content is in different splits.
+            id stands for different images or labels, a content or a group is in different splits, or only some of the
+            banks have groups.
         BankDamagedError: a bank is damaged.
         BankLockedError: another process is writing the result.
         DiskFullError: no space is left on the disk; another run continues.
@@ -78,11 +81,14 @@ def merge_banks(
     record = _record(parts, name, one=one)
     tables = [_relabelled(p, record["classes"], prefix=not one, weighted=WEIGHT in record) for p in _whole(parts)]
     about: dict[str, Any] = {}
+    grouped = GROUPS in record
     if resplit:
-        tables, about = split_again(tables, resplit)
+        tables, about = split_again(tables, resplit, split_keys(tables) if grouped else None)
         record |= {"fractions": list(resplit.fractions), "seed": resplit.seed}
     else:
         check_splits(tables, [part.path.name for part in _whole(parts)])
+        if grouped:
+            check_groups(tables)
         for line in different_views([part.manifest.dataset for part in parts]):
             reporter.warn(line, DatasetWarning)
     for line in without_weights({part.path.name: part.manifest.dataset for part in _whole(parts)}):
@@ -180,7 +186,8 @@ def _record(parts: Sequence[_MergedBank], name: str | None, *, one: bool) -> dic
     corrections = dict.fromkeys(one for record in records for one in read_corrections(record))
     if corrections:
         merged[CORRECTIONS] = correction_record(corrections)
-    return merged
+    rule = merged_rule(records, [part.path.name for part in parts])
+    return merged if rule is None else {**merged, GROUPS: rule}
 
 
 def _relabelled(part: _MergedBank, classes: Sequence[str], *, prefix: bool, weighted: bool) -> Items:

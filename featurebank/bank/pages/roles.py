@@ -1,4 +1,5 @@
-"""The columns of a bank's table of images that have a role: `weight` holds how much each image counts.
+"""The columns of a bank's table of images that have a role: `weight` holds how much each image counts, `group` which
+images belong together.
 
 They are metadata columns, and the manifest says that they have the role. A column of that name in a bank whose manifest
 does not say so is metadata like any other.
@@ -6,6 +7,7 @@ does not say so is metadata like any other.
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +16,9 @@ import numpy as np
 from featurebank.bank.items import Items
 from featurebank.bank.pages.page import damaged
 from featurebank.bank.pages.stored_items import REMEDY
+from featurebank.dataset.grouping.components import GROUP, GROUPS, components
 from featurebank.dataset.weights import WEIGHT, describe_weights
+from featurebank.system import digest
 
 if TYPE_CHECKING:
     from featurebank.bank.manifest import Manifest
@@ -60,6 +64,36 @@ class RoleColumns:
         weights = self.sample_weights("train")
         return None if weights is None else describe_weights(weights, self.weight_column or "")
 
+    def groups(self, split: str | None = None) -> np.ndarray | None:
+        """Returns which images belong together: those that share a group or a content, directly or through others.
+
+        Args:
+            split: "train", "val" or "test"; None for all.
+
+        Returns:
+            A number for each image, (n,) int64, in the order of `ids`: the same for images that belong together. None
+            if the dataset has no groups. The names of the groups are `metadata()["group"]`.
+
+        Raises:
+            UnknownNameError: there is no such split.
+            BankDamagedError: the bank lists groups that it does not have.
+
+        Example:
+            >>> bank.groups("train") is None
+            True
+        """
+        positions = self._positions(split)
+        return None if self._components is None else np.asarray(self._components[positions])
+
+    @cached_property
+    def _components(self) -> np.ndarray | None:
+        if GROUPS not in self.manifest.dataset:
+            return None
+        names = self._items.metadata.get(GROUP)
+        if names is None or names.dtype.kind != "U":
+            raise damaged(self.path, REMEDY)
+        return components(names, self._items.digests)
+
     def _weights(self) -> np.ndarray:
         column = self._items.metadata.get(WEIGHT)
         weights = None if column is None or column.dtype.kind not in "iuf" else np.asarray(column, np.float64)
@@ -69,7 +103,10 @@ class RoleColumns:
 
     def _role_digests(self) -> list[dict[str, str]]:
         """Returns the digests of these columns, for the digest of the bank; empty without any."""
-        return [] if self.weight_column is None else [{WEIGHT: self._items.column_digest(self._weights())}]
+        roles = {} if self.weight_column is None else {WEIGHT: self._items.column_digest(self._weights())}
+        if self._components is not None:
+            roles[GROUPS] = digest.of_array(self._components)  # images of one content are in one component
+        return [roles] if roles else []
 
     def _positions(self, split: str | None) -> np.ndarray:
         raise NotImplementedError

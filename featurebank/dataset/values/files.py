@@ -76,15 +76,21 @@ def is_listed(spec: str) -> bool:
     return spec.startswith(f"{PREFIX}{LISTED}")
 
 
-def listed_again(ids: Sequence[str], labels: np.ndarray, classes: Sequence[str]) -> Dataset:
+def listed_again(
+    ids: Sequence[str], labels: np.ndarray, classes: Sequence[str], groups: np.ndarray | None = None, rule: str = ""
+) -> Dataset:
     """Makes a dataset again of what a bank recorded of it, for a process that was not given the list.
 
     Args:
         ids: the absolute paths.
         labels: (n,) int32 indices into `classes`.
         classes: the names of the classes.
+        groups: (n,) the name of each image's group, if images belong to groups.
+        rule: the rule of the groups.
     """
-    contents = Contents(LISTED, PREFIX + LISTED, tuple(classes), tuple(ids), labels, Paths(os.sep, ids))
+    contents = Contents(
+        LISTED, PREFIX + LISTED, tuple(classes), tuple(ids), labels, Paths(os.sep, ids), groups=groups, group_rule=rule
+    )
     return Dataset(contents, DEFAULT_FRACTIONS, 0)
 
 

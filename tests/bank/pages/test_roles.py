@@ -13,6 +13,7 @@ from featurebank import Bank, extract, load_dataset
 from featurebank.bank.items import Items
 from featurebank.bank.writer import BankWriter
 from featurebank.errors import BankDamagedError
+from featurebank.extraction.source_images import source_dataset
 
 
 @pytest.fixture
@@ -75,3 +76,66 @@ def saved(path: Path, column: np.ndarray, role: dict[str, str]) -> Bank:
     with BankWriter(path, {"backbone": "none"}, record) as writer:
         writer.finish(items, (), (), None)
     return Bank(path)
+
+
+def grouped(
+    path: Path, rows: Any, names: list[str], *, digests: np.ndarray | None = None, rule: str | None = "patient"
+) -> Bank:
+    """Makes a bank whose images have groups, if there is a rule."""
+    plain = rows.items(range(len(names)))
+    own = rows.digests(range(len(names))) if digests is None else digests
+    items, record = Items(plain.ids, own, plain.labels, plain.splits, {"group": np.array(names)}), {"groups": rule}
+    with BankWriter(path, rows.recipe, {**rows.dataset, **(record if rule else {})}) as to:
+        to.append(plain.ids, rows.keys(own), {"pooled": rows.features(range(len(names)))}, {"pooled": None})
+        to.finish(items, ["pooled"], [], None)
+    return Bank(path)
+
+
+def test_groups_that_share_a_content_are_one(tmp_path: Path, rows: Any) -> None:
+    contents = rows.digests([0, 1, 1, 2, 3, 4])
+    opened = grouped(tmp_path / "b", rows, ["p", "p", "q", "r", "s", "s"], digests=contents)
+    groups = opened.groups()
+    assert groups is not None
+    names = dict(zip(opened.metadata()["group"].tolist(), groups.tolist(), strict=True))
+    assert names["p"] == names["q"]
+    assert len({names["p"], names["r"], names["s"]}) == 3
+    for split in ("train", "val", "test"):
+        part = opened.groups(split)
+        assert part is not None
+        assert part.tolist() == groups[opened.splits() == split].tolist()
+
+
+def test_a_column_called_group_has_no_role_by_itself(tmp_path: Path, rows: Any, make: Any) -> None:
+    without = grouped(tmp_path / "a", rows, list("aabbcc"), rule=None)
+    assert without.groups() is None
+    assert without.digest == Bank(make(count=6, shards=1)).digest, "no run of today becomes another"
+
+
+def test_only_other_groups_make_another_bank(tmp_path: Path, rows: Any) -> None:
+    one = grouped(tmp_path / "a", rows, list("aabbcc"))
+    same = grouped(tmp_path / "b", rows, list("xxyyzz"), rule="other")
+    other = grouped(tmp_path / "c", rows, list("aabbbb"))
+    plain = grouped(tmp_path / "d", rows, list("aabbcc"), rule=None)
+    assert one.digest == same.digest, "the names of groups mean nothing to heads"
+    assert len({one.digest, other.digest, plain.digest}) == 3
+    assert len({one.former_digest, other.former_digest, plain.former_digest}) == 3
+
+
+@pytest.mark.usefixtures("pixels")
+def test_extraction_stores_groups_and_follows_their_changes(photos: Path, lite: Any, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    rule = r"path:/(?P<group>\d)\d*\."
+    plain = extract(photos, lite, cache=cache)
+    assert plain.groups() is None
+    first = extract(load_dataset(photos, groups=rule), lite, cache=cache)
+    assert first.path == plain.path
+    assert first.manifest.dataset["groups"] == rule
+    groups = first.groups()
+    assert groups is not None
+    sides = {(group, split) for group, split in zip(groups.tolist(), first.splits().tolist(), strict=True)}
+    assert len(sides) == len(set(groups.tolist()))
+    again = source_dataset(first)
+    assert again.splits.tolist() == load_dataset(photos, groups=rule).splits.tolist()
+    assert extract(again, lite, cache=cache).digest == first.digest != plain.digest
+    back = extract(photos, lite, cache=cache)
+    assert (back.digest, back.groups()) == (plain.digest, None)

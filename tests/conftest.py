@@ -7,6 +7,7 @@ import surroundings  # what it sets is read by the imports below
 # isort: split
 import gc
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -31,6 +32,7 @@ from featurebank.bank import Bank
 from featurebank.bank.items import Items
 from featurebank.bank.writer import BankWriter, row_keys
 from featurebank.system import digest
+from featurebank.training import programs
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -123,7 +125,8 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     """Leaves out files of heavy tests where fast ones are asked for: importing them takes longer than the fast ones."""
     if config.option.markexpr != "fast" or collection_path.suffix != ".py":
         return None
-    return True if "\npytestmark = pytest.mark.heavy\n" in collection_path.read_text("utf-8") else None
+    heavy = re.search(r"^pytestmark = \[?pytest\.mark\.heavy\b", collection_path.read_text("utf-8"), re.MULTILINE)
+    return True if heavy else None
 
 
 def pytest_collection_finish() -> None:
@@ -132,9 +135,10 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-def pytest_runtest_setup() -> None:
-    """Keeps the programs of TensorFlow small."""
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Keeps the programs of TensorFlow small, and leaves XLA to the tests of the programs themselves."""
     surroundings.forget_stacks()
+    programs.XLA = item.get_closest_marker("xla") is not None
 
 
 def pytest_runtest_logfinish() -> None:

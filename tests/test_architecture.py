@@ -128,6 +128,7 @@ NARROWER = {
         "system/runtime.py",
         "grafting/guard.py",  # the schema of TensorFlow Lite's files
         "training/dropout.py",
+        "training/programs/compilation.py",
         "training/programs/dense.py",
         "training/programs/dense_blocks.py",
         "training/programs/keras_step.py",
@@ -438,6 +439,7 @@ COVERED_BY = {
     "training/activations.py": "heads/neural/test_together.py",
     "training/loop.py": "heads/neural/test_together.py",
     "training/optimizers.py": "heads/neural/test_together.py",
+    "training/programs/compilation.py": "heads/neural/test_together.py",
     "training/programs/dense.py": "heads/neural/test_together.py",
     "training/programs/layers.py": "heads/neural/test_together.py",
     "training/programs/losses.py": "heads/neural/test_together.py",

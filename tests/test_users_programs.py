@@ -11,7 +11,7 @@ import compiled_heads
 import numpy as np
 import pytest
 
-pytestmark = pytest.mark.heavy
+pytestmark = [pytest.mark.heavy, pytest.mark.xla]
 
 ROOT = Path(__file__).resolve().parents[1]
 

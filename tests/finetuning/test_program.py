@@ -14,7 +14,7 @@ from featurebank.finetuning.phases import plan_phases
 from featurebank.finetuning.program import TrainedModel, phase_step
 from featurebank.finetuning.task import Task
 
-pytestmark = pytest.mark.heavy
+pytestmark = [pytest.mark.heavy, pytest.mark.xla]
 
 RULES: dict[str, dict[str, Any]] = {
     "sgd": {"optimizer": "sgd", "momentum": 0.9, "learning_rate": 0.05},

@@ -23,10 +23,11 @@ from typing import Any
 import tensorflow as tf
 
 from featurebank.training.optimizers import Slots
+from featurebank.training.programs.compilation import CompiledFunction, traced_once
 from featurebank.training.programs.layers import Drop, Pass, Shape, dropper
 from featurebank.training.programs.losses import mean_losses, penalties, summed_losses
 from featurebank.training.programs.normalisation import moved
-from featurebank.training.programs.tensors import Sizes, Tensors, per_head, traced_once, updated
+from featurebank.training.programs.tensors import Sizes, Tensors, per_head, updated
 from featurebank.training.weights import SHARED_KERNEL
 
 
@@ -43,7 +44,7 @@ def epoch_program(
     slots, statistics, steps, and the mean loss and the accuracy of each head (K,), of each batch before its step.
     """
 
-    @tf.function(jit_compile=True, autograph=False)  # type: ignore[untyped-decorator]
+    @CompiledFunction
     def epoch(
         X: Any, y: Any, sample_weights: Any, rows: Any, weights: Any, rates: Any, params: Tensors,
         slots: dict[str, Slots], moving: Tensors, options: Tensors, active: Any, steps: Any, count: Any,
@@ -85,7 +86,7 @@ def evaluation_program(shape: Shape, sizes: Sizes) -> Callable[..., tuple[Any, A
     options.
     """
 
-    @tf.function(jit_compile=True, autograph=False)  # type: ignore[untyped-decorator]
+    @CompiledFunction
     def evaluate(
         X: Any, y: Any, rows: Any, weights: Any, params: Tensors, moving: Tensors, options: Tensors
     ) -> tuple[Any, Any]:
@@ -108,7 +109,7 @@ def evaluation_program(shape: Shape, sizes: Sizes) -> Callable[..., tuple[Any, A
 def keeping_program(sizes: Sizes) -> Callable[[Tensors, Tensors, Any], Tensors]:
     """Returns the program that replaces the kept tensors of some heads, given by a mask (K,), by new ones."""
 
-    @tf.function(jit_compile=True, autograph=False)  # type: ignore[untyped-decorator]
+    @CompiledFunction
     def keep(best: Tensors, new: Tensors, better: Any) -> Tensors:
         return {name: tf.where(per_head(better, name, value), value, best[name]) for name, value in new.items()}
 

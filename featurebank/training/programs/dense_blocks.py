@@ -19,11 +19,12 @@ from typing import Any
 import tensorflow as tf
 
 from featurebank.training.optimizers import Slots
+from featurebank.training.programs.compilation import CompiledFunction, traced_once
 from featurebank.training.programs.dense import by_head, gathered, head_losses
 from featurebank.training.programs.layers import Shape, dropper
 from featurebank.training.programs.losses import penalties
 from featurebank.training.programs.normalisation import moved
-from featurebank.training.programs.tensors import Sizes, Tensors, traced_once, updated
+from featurebank.training.programs.tensors import Sizes, Tensors, updated
 from featurebank.training.weights import SHARED_KERNEL
 
 _SMALL = 1 << 22
@@ -80,7 +81,7 @@ def epoch_program(
 ) -> Callable[..., tuple[Tensors, dict[str, Slots], Tensors, Any, Any, Any]]:
     """Returns the program of one epoch with the first kernels in blocks; see `featurebank.training.programs.dense`."""
 
-    @tf.function(jit_compile=True, autograph=False)  # type: ignore[untyped-decorator]
+    @CompiledFunction
     def epoch(
         X: Any, y: Any, sample_weights: Any, rows: Any, weights: Any, rates: Any, params: Tensors,
         slots: dict[str, Slots], moving: Tensors, options: Tensors, active: Any, steps: Any, count: Any,

@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from featurebank.training.optimizers import Regularization, Step, take_step
 from featurebank.training.options import TrainingOptions
+from featurebank.training.programs.compilation import CompiledFunction
 from featurebank.training.programs.losses import cross_entropies, hits
 
 
@@ -120,7 +121,7 @@ class KerasStep:
         momentum, active = tf.constant(float(self._options.momentum)), tf.constant(1.0)
         regularizations = [self._regularization(trained) for trained in self._variables]
 
-        @tf.function(jit_compile=True, autograph=False)  # type: ignore[untyped-decorator]
+        @CompiledFunction
         def change(gradients: list[Any], rate: Any, number: Any) -> None:
             if self._clipnorm is not None:
                 gradients = _clipped(gradients, self._clipnorm)

@@ -28,10 +28,11 @@ from typing import Any
 import tensorflow as tf
 
 from featurebank.training.optimizers import Slots
+from featurebank.training.programs.compilation import CompiledFunction, traced_once
 from featurebank.training.programs.layers import Pass, Shape, dropper
 from featurebank.training.programs.losses import mean_losses, penalties, summed_losses
 from featurebank.training.programs.normalisation import moved
-from featurebank.training.programs.tensors import Sizes, Tensors, traced_once, updated
+from featurebank.training.programs.tensors import Sizes, Tensors, updated
 from featurebank.training.weights import SHARED_KERNEL
 
 
@@ -77,7 +78,7 @@ def evaluation_program(shape: Shape, sizes: Sizes) -> Callable[..., tuple[Any, A
     It takes maps, labels and weights as the program of a step, parameters, moving statistics and options.
     """
 
-    @tf.function(jit_compile=True, autograph=False)  # type: ignore[untyped-decorator]
+    @CompiledFunction
     def sums(
         outputs: Any, labels: Any, weights: Any, params: Tensors, moving: Tensors, options: Tensors, heads: int
     ) -> tuple[Any, Any]:
@@ -96,7 +97,7 @@ def evaluation_program(shape: Shape, sizes: Sizes) -> Callable[..., tuple[Any, A
 def _differentiation(shape: Shape, sizes: Sizes) -> Callable[..., tuple[Any, Any, Tensors, Tensors]]:
     """Returns the program that computes losses (K,), right answers (K,), the statistics of the batch and gradients."""
 
-    @tf.function(jit_compile=True, autograph=False)  # type: ignore[untyped-decorator]
+    @CompiledFunction
     def differentiate(
         outputs: Any,
         labels: Any,
@@ -121,7 +122,7 @@ def _differentiation(shape: Shape, sizes: Sizes) -> Callable[..., tuple[Any, Any
 def _change(shape: Shape, sizes: Sizes) -> Callable[..., None]:
     """Returns the program of the optimizer's step, which changes the variables in place."""
 
-    @tf.function(jit_compile=True, autograph=False)  # type: ignore[untyped-decorator]
+    @CompiledFunction
     def change(
         params: Tensors, slots: dict[str, Slots], moving: Tensors, gradients: Tensors, seen: Tensors, rates: Any,
         options: Tensors, active: Any, steps: Any,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Protocol
 
 import tensorflow as tf
@@ -34,21 +33,6 @@ def per_head(values: Any, name: str, parameter: Any) -> Any:
     shape = [1] * parameter.shape.rank
     shape[head_axis(name)] = -1
     return tf.reshape(values, shape)
-
-
-def traced_once(function: Any) -> Callable[..., Any]:
-    """Returns a function that is traced at its first call, and whose arrays keep the sizes of that call.
-
-    TensorFlow's own way would warn a user who trains many shapes of heads that a function is traced again and again.
-    """
-    concrete: list[Any] = []
-
-    def call(*arguments: Any) -> Any:
-        if not concrete:
-            concrete.append(function.get_concrete_function(*arguments))
-        return concrete[0](*arguments)
-
-    return call
 
 
 def updated(

@@ -11,7 +11,7 @@ import pytest
 from featurebank.errors import HeadError
 from featurebank.heads.layered.residual_stage import ResidualStageHead
 
-pytestmark = pytest.mark.heavy
+pytestmark = [pytest.mark.heavy, pytest.mark.xla]
 
 SMALL: dict[str, Any] = {"filters": [3, 4, 5], "learning_rate": 0.01, "batch_size": 32, "random_state": 2}
 

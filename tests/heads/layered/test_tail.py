@@ -13,7 +13,7 @@ from featurebank.backbone.keras_networks.cuts import cut_points
 from featurebank.errors import ConfigError, HeadError, UnknownNameError
 from featurebank.heads.layered.tail import TailHead
 
-pytestmark = pytest.mark.heavy
+pytestmark = [pytest.mark.heavy, pytest.mark.xla]
 
 NETWORK = "tiny:inverted"
 CUT = "block_2_add"

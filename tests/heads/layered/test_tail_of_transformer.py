@@ -24,7 +24,7 @@ from featurebank.heads.layered.tail import TailHead
 from featurebank.heads.maps.stored import StoredMaps
 from featurebank.system import digest
 
-pytestmark = pytest.mark.heavy
+pytestmark = [pytest.mark.heavy, pytest.mark.xla]
 
 NETWORK, CUT = "tiny:transformer", "block0_out"
 Y = np.resize([2, 5, 9], 40)

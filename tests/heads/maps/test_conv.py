@@ -19,7 +19,7 @@ from featurebank.heads.maps.stems import MapStem
 from featurebank.system.runtime import import_tensorflow
 from featurebank.training.options import batch_norm_position
 
-pytestmark = pytest.mark.heavy
+pytestmark = [pytest.mark.heavy, pytest.mark.xla]
 
 SMALL: dict[str, Any] = {"filters": 4, "batch_norm_momentum": 0.5, "batch_size": 32, "random_state": 3}
 STUDY_D: dict[str, Any] = {

@@ -13,7 +13,7 @@ from featurebank.heads.joint_network import first_tensors
 from featurebank.heads.maps.pooling import AttentionPoolHead, GemPoolHead
 from featurebank.system.runtime import import_tensorflow
 
-pytestmark = pytest.mark.heavy
+pytestmark = [pytest.mark.heavy, pytest.mark.xla]
 
 
 def spotted(seed: int = 0, count: int = 120) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -24,7 +24,7 @@ from featurebank.heads.maps import stored as maps_module
 from featurebank.heads.maps.stored import StoredMaps, as_maps, blocks, channel_statistics, in_order, pooled
 from featurebank.system import digest
 
-pytestmark = pytest.mark.heavy
+pytestmark = [pytest.mark.heavy, pytest.mark.xla]
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from featurebank.training.batches import Batches, padded
 from featurebank.training.loop import between_epochs
 from featurebank.training.programs import dense_blocks
 
-pytestmark = pytest.mark.heavy
+pytestmark = [pytest.mark.heavy, pytest.mark.xla]
 
 D, BATCH, BLOCK = 6, 16, 4
 """Features, images a batch, and batches a block: 180 training images are in three blocks, the last batch is padded."""

@@ -22,7 +22,7 @@ from featurebank.system.runtime import import_tensorflow
 from featurebank.training import loop
 from featurebank.training.programs import dense_blocks
 
-pytestmark = pytest.mark.heavy
+pytestmark = [pytest.mark.heavy, pytest.mark.xla]
 
 
 def weights(head: NeuralHead) -> list[np.ndarray]:

@@ -135,7 +135,7 @@ class KerasStep:
                 for slot, value in zip(slots, after, strict=True):
                     slot.assign(value)
 
-        return change  # type: ignore[no-any-return]
+        return change
 
     def _regularization(self, trained: TrainedVariable) -> Regularization:
         options = self._options

@@ -116,7 +116,7 @@ def _differentiation(shape: Shape, sizes: Sizes) -> Callable[..., tuple[Any, Any
             objective = tf.reduce_sum(losses)
         return losses, hits, run.seen, tape.gradient(objective, watched)
 
-    return differentiate  # type: ignore[no-any-return]
+    return differentiate
 
 
 def _change(shape: Shape, sizes: Sizes) -> Callable[..., None]:
@@ -139,7 +139,7 @@ def _change(shape: Shape, sizes: Sizes) -> Callable[..., None]:
         for name, value in moved(_read(moving), seen, options["keep"], active).items():
             moving[name].assign(value)
 
-    return change  # type: ignore[no-any-return]
+    return change
 
 
 def _outside(shape: Shape, params: Tensors) -> tuple[Any | None, Tensors]:

@@ -18,6 +18,7 @@ NAMES = {
     "tails": "tails from stored maps, against keras.Model.fit from images",
     "plain": "the script of a scikit-learn user, from photos to a table, against the same with featurebank",
     "similar": "similar images of a bank, against scikit-learn's NearestNeighbors",
+    "advise": "what advise finds of changed labels, and how often its forecasts hold",
     "report": "a report of a grid's runs, and its page in a browser",
     "heads": "heads together against one by one, and whole grids",
     "cluster": "two processes on a cluster, against one process with two threads",

@@ -14,16 +14,25 @@ from dataclasses import dataclass
 import numpy as np
 
 from featurebank.advice.power_law import PowerLaws, fit_power_laws
-from featurebank.heads.exact.kernel_left_out import STEPS, kernel_left_out, rbf_distances
+from featurebank.heads.exact.kernel_left_out import (
+    STEPS,
+    kernel_left_out,
+    linear_left_out,
+    nystroem,
+    rbf_distances,
+)
 from featurebank.system.runtime import limited_blas
 
-MOST_IMAGES = 3000
+KERNEL_IMAGES = 3000
+"""Up to so many images, the kernel is exact; beyond, `LANDMARKS` approximate it, and there are fewer starts."""
+LANDMARKS = 1000
+MOST_IMAGES = 12_000
 """Of more images, a random sample of so many is measured; the curve then begins at their number."""
 LEAST_IMAGES = 60
 """Fewer images have no curve: the smallest subset would have fewer than eight."""
 STARTS = 8
-LARGE_STARTS = 3
-"""Of subsets that are more than half of the images."""
+FEW_STARTS = 3
+"""Of subsets that are more than half of the images, and of more than `KERNEL_IMAGES`."""
 SIZES = 9
 SMALLEST = 1 / 8
 """The smallest subset, as a part of all images."""
@@ -115,12 +124,12 @@ def subset_answers(
     positions, count = np.unique(labels, return_inverse=True)[1], len(labels)
     sizes, wrong = subset_sizes(count), []
     with limited_blas():
-        distances, gamma = rbf_distances(STEPS.rows(features))
-        kernel = np.exp(-gamma * distances)
+        predict = _exact_head(features) if count <= KERNEL_IMAGES else _approximate_head(features)
         for size in sizes.tolist():
             answers = np.empty((len(_starts(count, size)), count), bool)
             for place, start in enumerate(_starts(count, size)):
-                answers[place] = _wrong(kernel, positions, start, size)
+                rows = (start + np.arange(size)) % count
+                answers[place] = predict(rows, positions).argmax(axis=1) != positions
                 progress(1)
             wrong.append(answers)
     return sizes, wrong
@@ -162,17 +171,38 @@ def subset_sizes(images: int) -> np.ndarray:
 
 def _starts(images: int, size: int) -> list[int]:
     """Returns where subsets of a size begin; the larger they are, the more they have in common, and the fewer do."""
-    count = STARTS if 2 * size <= images else LARGE_STARTS if size < images else 1
+    few = images > KERNEL_IMAGES or 2 * size > images
+    count = 1 if size == images else FEW_STARTS if few else STARTS
     return [images * place // count for place in range(count)]
 
 
-def _wrong(kernel: np.ndarray, positions: np.ndarray, start: int, size: int) -> np.ndarray:
-    """Returns which images are predicted wrongly by a head on a subset: (n,) bool."""
-    rows = (start + np.arange(size)) % len(positions)
-    fitted = kernel_left_out(kernel[np.ix_(rows, rows)], positions[rows], int(positions.max()) + 1)
-    logits = fitted.predict(kernel[:, rows])
-    logits[rows] = fitted.logits
-    return np.asarray(logits.argmax(axis=1) != positions)
+_Predict = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""Returns the logits (n, classes) of all images by a head on the images at some rows, of these without themselves."""
+
+
+def _exact_head(features: np.ndarray) -> _Predict:
+    distances, gamma = rbf_distances(STEPS.rows(features))
+    kernel = np.exp(-gamma * distances)
+
+    def predict(rows: np.ndarray, positions: np.ndarray) -> np.ndarray:
+        fitted = kernel_left_out(kernel[np.ix_(rows, rows)], positions[rows], int(positions.max()) + 1)
+        logits = fitted.predict(kernel[:, rows])
+        logits[rows] = fitted.logits
+        return logits
+
+    return predict
+
+
+def _approximate_head(features: np.ndarray) -> _Predict:
+    inputs = nystroem(STEPS.rows(features), LANDMARKS)
+
+    def predict(rows: np.ndarray, positions: np.ndarray) -> np.ndarray:
+        fitted = linear_left_out(inputs[rows], positions[rows], int(positions.max()) + 1)
+        logits = fitted.predict(inputs)
+        logits[rows] = fitted.logits
+        return logits
+
+    return predict
 
 
 def _replicated(chosen: np.ndarray, wrong: np.ndarray, random: np.random.Generator) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 
 from featurebank.advice.examined import ExaminedImages
 from featurebank.advice.labelling import labelling_order
-from featurebank.advice.learning_curve import MOST_IMAGES
+from featurebank.advice.learning_curve import KERNEL_IMAGES
 from featurebank.advice.result import Labelling, QueuedImage
 from featurebank.dataset.unlabelled import UNLABELLED
 from featurebank.similarity.queries import Queries
@@ -35,7 +35,7 @@ def label_next(images: ExaminedImages, queries: Queries | None, count: int) -> L
         return None
     if not names:
         return Labelling((), known, known)
-    rows = images.sample(MOST_IMAGES, "The head that orders the unlabelled images was trained on")
+    rows = images.sample(KERNEL_IMAGES, "The head that orders the unlabelled images was trained on")
     with images.reporter.step("ordering the images to label"):
         order = labelling_order(images.features[rows], images.labels[rows], features, count)
     queue = tuple(

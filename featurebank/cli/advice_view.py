@@ -37,7 +37,9 @@ def _print_labels(advice: Advice) -> None:
         (one.image.id, _name(one.image.label), _name(one.suggested), percent(one.probability), one.image.split)
         for one in advice.label_errors[:_SHOWN]
     ]
-    _print("labels that look wrong", ("image", "label", "rather", "sure", "split"), rows, len(advice.label_errors))
+    doubted = all(one.is_doubted for one in advice.label_errors)
+    title = "labels that look wrong" if doubted else "the least probable labels"
+    _print(title, ("image", "label", "rather", "sure", "split"), rows, len(advice.label_errors))
 
 
 def _print_conflicts(advice: Advice) -> None:

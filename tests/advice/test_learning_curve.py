@@ -63,3 +63,13 @@ def test_sizes_grow_by_one_factor_up_to_all_images() -> None:
     sizes = subset_sizes(800)
     assert (sizes[0], sizes[-1]) == (100, 800)
     assert np.ptp(sizes[1:] / sizes[:-1]) < 0.02
+
+
+def test_the_approximate_head_draws_the_same_curve(monkeypatch: pytest.MonkeyPatch) -> None:
+    features, labels = blobs(200, 2.0)
+    exact = learning_curve(features, labels)
+    monkeypatch.setattr("featurebank.advice.learning_curve.KERNEL_IMAGES", 100)
+    monkeypatch.setattr("featurebank.advice.learning_curve.LANDMARKS", 150)
+    approximate = learning_curve(features, labels)
+    assert approximate.errors == pytest.approx(exact.errors, abs=0.06)
+    assert approximate.sizes.tolist() == exact.sizes.tolist()

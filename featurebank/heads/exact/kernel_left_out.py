@@ -1,10 +1,14 @@
 """Exact leave-one-out predictions of kernel ridge regression, from one factorisation of the kernel.
 
+Of more images than a kernel can hold, `nystroem` makes features whose products approximate it, and `linear_left_out`
+does the same for these.
+
 Targets, kernel and penalty are those of `KernelRidgeHead`, but its intercept is fitted with the weights, so that the
 predictions for an image without itself are exact: with K the kernel, A = K + alpha I and M the inverse of A without the
 direction of the intercept, the residual of image i, predicted without i, is (M T)_i / M_ii.
 
 References:
+    Williams, Seeger, "Using the Nyström method to speed up kernel machines", NIPS 2000.
     Cawley, Talbot, "Fast exact leave-one-out cross-validation of sparse least-squares support vector machines", Neural
     Networks 17, 2004.
 """
@@ -89,3 +93,64 @@ def rbf_distances(features: np.ndarray) -> tuple[np.ndarray, float]:
     inputs = np.asarray(features, np.float64)
     variance = float(inputs.var())
     return distances_of(inputs, inputs), 1 / (inputs.shape[1] * variance) if variance else 1.0
+
+
+@dataclass(frozen=True)
+class LinearLeftOut:
+    """Ridge regression on some images, which predicts these without themselves and others with all of them."""
+
+    logits: np.ndarray
+    """(n, classes) float64, of each image by the regression on all others."""
+    weights: np.ndarray
+    """(d + 1, classes) float64, of the regression on all images; the last row is the intercept."""
+
+    def predict(self, inputs: np.ndarray) -> np.ndarray:
+        """Returns the logits (m, classes) of other images (m, d)."""
+        return np.asarray(inputs @ self.weights[:-1] + self.weights[-1])
+
+
+def linear_left_out(inputs: np.ndarray, positions: np.ndarray, classes: int, alpha: float = ALPHA) -> LinearLeftOut:
+    """Fits ridge regression whose intercept is not penalised, and predicts each image without itself.
+
+    Args:
+        inputs: (n, d) float64.
+        positions: (n,) the class of each image, from 0.
+        classes: the number of classes; some may have no image.
+        alpha: the penalty.
+
+    Example:
+        >>> X = np.array([[0.0], [0.1], [1.0], [1.1]])
+        >>> linear_left_out(X, np.array([0, 0, 1, 1]), 2, 0.1).logits.argmax(axis=1)
+        array([0, 0, 1, 1])
+    """
+    from scipy.linalg import cholesky, solve_triangular
+
+    mean, targets = inputs.mean(axis=0), 2 * one_hot(positions, classes) - 1
+    centred = inputs - mean
+    matrix = centred.T @ centred
+    matrix[np.diag_indices_from(matrix)] += alpha
+    half = solve_triangular(cholesky(matrix, lower=True), centred.T, lower=True)
+    middle = targets.mean(axis=0)
+    leverage = (half**2).sum(axis=0) + 1 / len(inputs)
+    product = half @ (targets - middle)
+    fitted = half.T @ product + middle
+    weights = np.linalg.solve(matrix, centred.T @ (targets - middle))
+    logits = targets - (targets - fitted) / (1 - leverage)[:, None]
+    return LinearLeftOut(logits, np.vstack([weights, middle - mean @ weights]))
+
+
+def nystroem(features: np.ndarray, count: int, *, seed: int = 0) -> np.ndarray:
+    """Returns features (n, count or fewer) float64 whose products approximate the radial kernel of prepared features.
+
+    Args:
+        features: (n, d) float32 after `STEPS.rows`.
+        count: the number of images that are the landmarks, a random sample.
+        seed: of the sample.
+    """
+    inputs = np.asarray(features, np.float64)
+    variance = float(inputs.var())
+    gamma = 1 / (inputs.shape[1] * variance) if variance else 1.0
+    landmarks = inputs[np.sort(np.random.default_rng(seed).permutation(len(inputs))[:count])]
+    values, vectors = np.linalg.eigh(np.exp(-gamma * distances_of(landmarks, landmarks)))
+    keep = values > values[-1] * len(values) * np.finfo(np.float64).eps
+    return np.asarray(np.exp(-gamma * distances_of(inputs, landmarks)) @ (vectors[:, keep] / np.sqrt(values[keep])))

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from featurebank.errors import HeadInputError
-from featurebank.heads.exact.kernel_left_out import kernel_left_out, rbf_distances
+from featurebank.heads.exact.kernel_left_out import kernel_left_out, linear_left_out, nystroem, rbf_distances
 
 
 @settings(max_examples=20)
@@ -41,3 +41,24 @@ def test_one_image_and_singular_kernels_are_refused() -> None:
         kernel_left_out(np.ones((1, 1)), np.zeros(1, int), 2)
     with pytest.raises(HeadInputError, match="singular"):
         kernel_left_out(np.ones((3, 3)), np.arange(3), 3, -1.0)
+
+
+def test_with_all_images_as_landmarks_nothing_is_approximated() -> None:
+    random = np.random.default_rng(0)
+    features, positions = random.normal(size=(30, 4)).astype(np.float32), random.integers(0, 3, 30)
+    distances, gamma = rbf_distances(features)
+    inputs, exact = nystroem(features, 99), kernel_left_out(np.exp(-gamma * distances), positions, 3)
+    assert inputs @ inputs.T == pytest.approx(np.exp(-gamma * distances), abs=1e-8)
+    linear = linear_left_out(inputs, positions, 3)
+    assert linear.logits == pytest.approx(exact.logits, abs=1e-6)
+    assert linear.predict(inputs) == pytest.approx(exact.predict(np.exp(-gamma * distances)), abs=1e-6)
+
+
+def test_leaving_out_rows_is_fitting_without_them() -> None:
+    random = np.random.default_rng(1)
+    inputs, positions = random.normal(size=(12, 3)), np.arange(12) % 2
+    result = linear_left_out(inputs, positions, 2, 0.5)
+    for row in range(12):
+        others = np.delete(np.arange(12), row)
+        fitted = linear_left_out(inputs[others], positions[others], 2, 0.5)
+        assert result.logits[row] == pytest.approx(fitted.predict(inputs[row]), abs=1e-8)

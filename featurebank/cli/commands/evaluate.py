@@ -13,6 +13,7 @@ from featurebank.cli.terminal import echo, print_json
 from featurebank.words import counted
 
 if TYPE_CHECKING:
+    from featurebank.certainty.measured import MeasuredCertainty
     from featurebank.grafting.evaluation import Evaluation
 
 _SPLITS = ("all", "train", "val", "test")
@@ -61,6 +62,8 @@ def _print(evaluation: Evaluation) -> None:
     )
     rows = [(one.name, one.images, _share(one.recall), _share(one.precision)) for one in evaluation.classes]
     print_table(("class", "images", "recall", "precision"), rows, right=("images", "recall", "precision"))
+    if evaluation.certainty is not None:
+        _print_certainty(evaluation.certainty, evaluation.unlike)
     names = [one.name for one in evaluation.classes]
     if len(names) <= _MATRIX:
         print_table(
@@ -72,6 +75,29 @@ def _print(evaluation: Evaluation) -> None:
     print_table(("true class", "predicted class", "images"), wrong[:_SHOWN], right=("images",))
     if len(wrong) > _SHOWN:
         echo(f"and {counted(len(wrong) - _SHOWN, 'more pair')}; --json prints the whole matrix")
+
+
+def _print_certainty(certainty: MeasuredCertainty, unlike: int | None) -> None:
+    from featurebank.cli.tables import print_table
+
+    columns = ("coverage asked for", "coverage", "95 % interval", "classes in a set", "empty sets")
+    sets = [
+        (f"{one.target:g}", f"{one.coverage:.4f}", _interval(one.interval), f"{one.size:.2f}", f"{one.empty:.1%}")
+        for one in certainty.sets
+    ]
+    print_table(columns, sets, right=columns)
+    columns = ("error asked for", "answered", "error", "95 % interval")
+    answers = [
+        (f"{one.target:g}", f"{one.share:.1%}", _share(one.error), _interval(one.interval))
+        for one in certainty.answers
+    ]  # fmt: skip
+    print_table(columns, answers, right=columns)
+    if unlike is not None:
+        echo(f"unlike the training images: {unlike} of {counted(certainty.images, 'image')}")
+
+
+def _interval(ends: tuple[float, float] | None) -> str:
+    return "-" if ends is None else f"{ends[0]:.3f}-{ends[1]:.3f}"
 
 
 def _share(value: float | None) -> str:

@@ -161,5 +161,5 @@ def unlike_line(names: Sequence[str], images: int) -> str:
     verb = "is" if len(names) == 1 else "are"
     return (
         f"{len(names)} of {counted(images, 'image')} {verb} unlike the training images, where predictions mean little "
-        f"(of images like these, about 1 % are said to be): {first}"
+        f"(about 1 % of images like the training images get this warning, too): {first}"
     )

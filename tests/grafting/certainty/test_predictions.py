@@ -126,10 +126,16 @@ def test_metadata_of_strangers_are_checked(model: LoadedModel, file: Path) -> No
         predict(narrow, np.zeros((1, 14, 14, 3), np.uint8))
 
 
-def test_evaluation_measures_sets_and_answers(model: LoadedModel, shown: Path) -> None:
+def test_evaluation_measures_sets_and_answers(
+    model: LoadedModel, file: Path, shown: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     found = evaluate(model, str(shown), split="train")
     assert found.certainty is not None
     assert found.certainty.images == 24
     assert [one.target for one in found.certainty.sets] == [0.8, 0.9, 0.95, 0.99]
     assert found.unlike is not None
     assert found.to_dict()["certainty"]["sets"][0]["coverage"] == found.certainty.sets[0].coverage
+    out, _ = run_command(("evaluate", file, shown, "--on", "train"), monkeypatch, capsys)
+    first = found.certainty.sets[0]
+    assert f"{first.coverage:.4f}" in out
+    assert f"unlike the training images: {found.unlike} of 24 images" in out

@@ -238,6 +238,8 @@ COVERED_BY = {
     "runs/probabilities.py": "api/test_run.py",
     "runs/refitting.py": "runs/test_selection.py",
     "reporting/content.py": "reporting/test_gathering.py",
+    "reporting/content_doubts.py": "reporting/test_gathering.py",
+    "reporting/sections/certainty.py": "reporting/test_gathering.py",
     "reporting/evidence.py": "reporting/test_gathering.py",
     "reporting/pictures.py": "reporting/test_gathering.py",
     "reporting/sections/answers.py": "reporting/test_gathering.py",

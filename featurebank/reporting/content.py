@@ -1,7 +1,4 @@
-"""What a report shows: plain values without HTML, gathered by `gathering` and laid out by `page`.
-
-All texts are plain: the page escapes them. Pictures are thumbnails; content has their number in `BankReport.pictures`.
-"""
+"""What a report shows: plain values without HTML, gathered by `gathering`; `page` lays them out and escapes them."""
 
 from __future__ import annotations
 
@@ -10,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+
+from featurebank.reporting.content_doubts import SetsAndAnswers
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ class Winner:
     """The first one is shown large: validation accuracy, with its interval as details."""
     run: str
     indistinguishable: Sequence[str]
-    """Titles of the heads that cannot be told apart from it, at most a handful; then the number of the others."""
+    """Titles of heads that cannot be told apart from it, at most a handful."""
     more_indistinguishable: int = 0
 
 
@@ -109,8 +108,7 @@ class Board:
     hidden: int
     """Number of heads beyond the last row."""
     by_cost: Sequence[tuple[str, Any]]
-    """The charts of `accuracy_against`, by cost ("seconds", "parameters"), side by side. The id of each point is the
-    `run` of a row: the page links them."""
+    """The charts of `accuracy_against`, by cost, side by side. The id of each point is the `run` of a row."""
     axes: Sequence[tuple[str, str, Any]]
     """For each axis of the grid: its name, one sentence, and a chart."""
     axes_conclusion: Conclusion | None = None
@@ -242,7 +240,8 @@ class Savings:
     chart: Any | None = None
 
 
-Section = WhatRan | Winner | Board | Confusions | PerClass | Calibration | Mistakes | ImageMap | DataDoubts | Savings
+OfAnswers = Confusions | PerClass | Calibration | SetsAndAnswers | Mistakes
+Section = WhatRan | Winner | Board | OfAnswers | ImageMap | DataDoubts | Savings
 
 
 @dataclass(frozen=True)
@@ -290,11 +289,10 @@ class ReportContent:
 
     title: str
     created: str
-    """The time, in UTC."""
+    """In UTC."""
     version: str
     banks: Sequence[BankReport]
     comparison: Comparison | None = None
     key: str = ""
-    """The digest of everything that the report was made from. The page has it within its first 4096 bytes, as
-    `<meta name="featurebank-report" content="KEY">`: a file with it is a report, and one with an equal key is up to
-    date."""
+    """The digest of everything that the report was made from. The page has it at its beginning, within 4096 bytes, as
+    `<meta name="featurebank-report" content="KEY">`: a file with it is a report, up to date if the key is equal."""

@@ -24,7 +24,7 @@ from featurebank.system import digest
 from featurebank.system.progress import SILENT, Reporter
 from featurebank.words import counted, one_line
 
-FORMAT = 1
+FORMAT = 2
 """Raise it if the same banks and runs give another report, so that pipelines write theirs again."""
 CHEAP_S = 3.0
 """Heads on folds are trained again for the report if that takes at most this time."""

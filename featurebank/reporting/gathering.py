@@ -18,6 +18,7 @@ from featurebank.reporting.sections.answers import (
 )
 from featurebank.reporting.sections.banks import gather_comparison
 from featurebank.reporting.sections.board import gather_board
+from featurebank.reporting.sections.certainty import gather_certainty
 from featurebank.reporting.sections.doubts import gather_doubts
 from featurebank.reporting.sections.plane import gather_map
 from featurebank.reporting.sections.runs import gather_what_ran, gather_winner
@@ -57,7 +58,7 @@ def gather_bank(evidence: Evidence, reporter: Reporter = SILENT) -> BankReport:
     elif len(answers.labels):
         sections += [
             gather_confusions(evidence, answers), gather_classes(evidence, answers), gather_calibration(answers),
-            gather_mistakes(evidence, answers),
+            gather_certainty(evidence, answers), gather_mistakes(evidence, answers),
         ]  # fmt: skip
     with reporter.step("drawing the map of the validation images"):
         sections.append(gather_map(evidence))

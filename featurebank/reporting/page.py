@@ -21,8 +21,8 @@ _PROSE = 2000
 _TEMPLATES = Path(__file__).parent / "templates"
 _ANCHORS = {
     "WhatRan": "what-was-run", "Winner": "winner", "Board": "leaderboard", "Confusions": "confusions",
-    "PerClass": "classes", "Calibration": "calibration", "Mistakes": "mistakes", "ImageMap": "map",
-    "DataDoubts": "doubts", "Savings": "savings",
+    "PerClass": "classes", "Calibration": "calibration", "SetsAndAnswers": "certainty", "Mistakes": "mistakes",
+    "ImageMap": "map", "DataDoubts": "doubts", "Savings": "savings",
 }  # fmt: skip
 """The part of an address that leads to a section, by the name of its class."""
 _HEATS = 10

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from featurebank.bank import Bank
+from featurebank.certainty.measured import COVERAGES, ERRORS, MeasuredCertainty
 from featurebank.charts.confusion import confusion_matrix
 from featurebank.charts.history import history
 from featurebank.charts.runs import HeadPoint
 from featurebank.errors import HeadError
 from featurebank.runs.curves import chart_curves, missing_curves
+from featurebank.runs.doubts import LabelledAnswers, measured_on, plot_certainty
+from featurebank.runs.probabilities import positions_of
 from featurebank.runs.run import RunRecord
 from featurebank.system.html import SPLIT_WORDS
 
@@ -36,11 +40,57 @@ def head_points(entries: Iterable[Entry]) -> list[HeadPoint]:
 
 
 class PlottedRun(RunRecord):
-    """A run that draws its curves and its confusions."""
+    """A run that draws its curves, its confusions and its doubts."""
 
     def confusion_matrix(self, split: str = "val") -> Any:
         """Returns the counts of true and predicted classes; its `classes` are their names."""
         raise NotImplementedError
+
+    def predictions(self, split: str = "val") -> Any:
+        """Returns the predictions for a split: `targets` and `probabilities`."""
+        raise NotImplementedError
+
+    def certainty(
+        self, split: str = "val", *, coverages: Sequence[float] = COVERAGES, errors: Sequence[float] = ERRORS
+    ) -> MeasuredCertainty:
+        """Returns how well sets of classes and abstention work: coverage and size, share answered and error.
+
+        Args:
+            split: "test", with the calibration of the validation images, for a run that `evaluate_test` returned;
+                "val" for cross-fitting on the validation images: each tenth with the calibration of the others.
+            coverages: how often the true class is to be in the set.
+            errors: the errors among the answered images.
+
+        Raises:
+            ConfigError: the split is another one, the test images are still closed, or there are too few images.
+            DatasetError, HeadError: see `predictions`.
+
+        Example:
+            >>> run.certainty(coverages=[0.9], errors=[0.2])
+            <MeasuredCertainty of 30 images by cross-fitting on validation images: coverage 0.9: ...>
+        """
+        bank = Bank(self.directory)
+
+        def answers(part: str) -> LabelledAnswers:
+            table = self.predictions(part)
+            return positions_of(bank, self, part), table.targets, table.probabilities
+
+        return measured_on(bank, split, answers, coverages=coverages, errors=errors)
+
+    def plot_certainty(self, split: str = "val") -> alt.LayerChart:
+        """Returns the error among the answered images against the share answered.
+
+        Args:
+            split: see `certainty`, also for errors.
+
+        Returns:
+            An Altair chart.
+
+        Example:
+            >>> run.plot_certainty().layer[0].mark.type
+            'line'
+        """
+        return plot_certainty(self.certainty(split), f"error against the share answered, run {self.run}")
 
     def plot_history(self) -> alt.HConcatChart:
         """Returns accuracy and loss by epoch, training beside validation; the best epoch and over-fitting are marked.

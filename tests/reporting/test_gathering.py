@@ -31,6 +31,7 @@ from featurebank.reporting.content import (
     WhatRan,
     Winner,
 )
+from featurebank.reporting.content_doubts import SetsAndAnswers
 from featurebank.reporting.evidence import Answers, Evidence, key_of
 from featurebank.reporting.gathering import gather_bank
 from featurebank.reporting.sections.answers import (
@@ -41,6 +42,7 @@ from featurebank.reporting.sections.answers import (
 )
 from featurebank.reporting.sections.banks import gather_comparison
 from featurebank.reporting.sections.board import gather_board
+from featurebank.reporting.sections.certainty import gather_certainty
 from featurebank.reporting.sections.doubts import gather_doubts
 from featurebank.reporting.sections.runs import gather_what_ran, gather_winner
 from featurebank.runs.run import RunRecord, load_runs
@@ -48,7 +50,19 @@ from featurebank.runs.selection import choose_run
 from featurebank.words import percent
 
 Section = TypeVar("Section")
-ORDER = [WhatRan, Winner, Board, Confusions, PerClass, Calibration, Mistakes, ImageMap, DataDoubts, Savings]
+ORDER = [
+    WhatRan,
+    Winner,
+    Board,
+    Confusions,
+    PerClass,
+    Calibration,
+    SetsAndAnswers,
+    Mistakes,
+    ImageMap,
+    DataDoubts,
+    Savings,
+]
 
 
 def section(report: BankReport, kind: type[Section]) -> Section:
@@ -289,6 +303,25 @@ def test_probabilities_are_doubted_beyond_chance_alone(images: int, right: int, 
     labels = (np.arange(images) >= right).astype(np.int32)
     answers = Answers(np.arange(images), labels, np.tile([0.97, 0.03], (images, 1)))
     assert words in gather_calibration(answers).conclusion.sentence
+
+
+def test_sets_and_answers_are_measured_by_cross_fitting_until_the_test_split_is_opened(
+    make_bank: Callable[..., Bank],
+) -> None:
+    bank = make_bank(splits=(60, 60, 40), noise=3.0)
+    (run,) = train_heads(bank, [{"kind": "ridge"}])
+
+    def doubts() -> SetsAndAnswers:
+        evidence = Evidence(bank)
+        assert isinstance(evidence.answers, Answers)
+        found = gather_certainty(evidence, evidence.answers)
+        assert found is not None
+        assert f"have it for {percent(found.sets[2].coverage)}" in found.conclusion.sentence
+        return found
+
+    assert doubts().source == "60 images by cross-fitting on validation images"
+    evaluate_test(bank, run)
+    assert doubts().source == "40 images of the test split"
 
 
 def test_folds_are_predicted_out_of_fold(make_bank: Callable[..., Bank]) -> None:

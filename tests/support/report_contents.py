@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from featurebank.certainty.measured import MeasuredAnswers, MeasuredSets
 from featurebank.charts.confusion import reliability
+from featurebank.charts.doubts import risk_coverage
 from featurebank.charts.image_map import image_map
 from featurebank.charts.runs import HeadPoint, accuracy_against, axes_of, axis_effects
 from featurebank.reporting.content import (
@@ -35,6 +37,7 @@ from featurebank.reporting.content import (
     WhatRan,
     Winner,
 )
+from featurebank.reporting.content_doubts import SetsAndAnswers
 
 FLOWERS = ("daisy", "dandelion", "rose", "sunflower", "tulip")
 HOSTILE = (
@@ -101,6 +104,16 @@ def comparison(banks: int) -> Comparison:
     return Comparison(Conclusion("The banks side by side", "flowers-0 is the best, and the slowest one."), lines)
 
 
+def sure() -> SetsAndAnswers:
+    """Returns the section about sets of classes and abstention, with an error that no threshold reaches."""
+    sets = [MeasuredSets(0.9, 0.91, (0.85, 0.95), 1.1, 0.02), MeasuredSets(0.95, 0.94, (0.89, 0.97), 1.4, 0.0)]
+    answers = [MeasuredAnswers(0.01, 0.0, None, None), MeasuredAnswers(0.05, 0.8, 0.04, (0.02, 0.08))]
+    chart = risk_coverage([(0.5, 0.0), (1.0, 0.1)], [(0.05, 0.8, 0.04)])
+    return SetsAndAnswers(
+        Conclusion("When the head is not sure", "It answers 80 %."), sets, answers, "100 images", chart
+    )
+
+
 def bank_report(name: str, classes: Sequence[str], rows: int, pictures: int, files: Sequence[str]) -> BankReport:
     """Returns the report of one bank."""
     count = len(classes)
@@ -119,6 +132,7 @@ def bank_report(name: str, classes: Sequence[str], rows: int, pictures: int, fil
             Conclusion("Can the probabilities be believed?", "They are 0.03 too high on average."),
             reliability([0.5, 0.7, 0.9], [0.4, 0.7, 0.88], [10, 20, 70], 0.03),
         ),
+        sure(),
         mistakes(classes, pictures),
         ImageMap(
             Conclusion("A map of the validation images", "Roses and tulips overlap."),
@@ -252,7 +266,9 @@ def doubts(classes: Sequence[str], pictures: int) -> DataDoubts:
         for place in range(min(6, pictures))
     ]
     near = [NearCopies(place, pictures - 1 - place, ("train", "val"), 0.9991) for place in range(min(3, pictures // 2))]
-    conclusion = Conclusion("Doubts about the data", "6 labels are probably wrong, and 3 images are in two splits.")
+    conclusion = Conclusion(
+        "SetsAndAnswers about the data", "6 labels are probably wrong, and 3 images are in two splits."
+    )
     return DataDoubts(conclusion, errors, near, ["Test images were not looked at."])
 
 

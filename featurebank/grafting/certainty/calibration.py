@@ -17,6 +17,7 @@ from featurebank.dataset.decoding.levels import parse_levels
 from featurebank.errors import DatasetError, FeatureBankError, HeadWarning
 from featurebank.extraction.source_images import source_dataset, unchanged
 from featurebank.grafting.certainty.embedding import averaged, last_input, outputs_of, with_embedding
+from featurebank.runs.doubts import groups_at
 from featurebank.runs.run import RunRecord, load_runs
 from featurebank.system.parallel import ordered_map
 from featurebank.system.progress import SILENT, Reporter
@@ -95,7 +96,7 @@ def validation_probabilities(bank: Bank, run: RunRecord, head: Any, positions: n
 
 def _of_head(bank: Bank, run: RunRecord, head: Any, positions: np.ndarray, operation: str) -> Certainty:
     train = _sample(np.flatnonzero(bank.splits() == "train")[: run.sample], TRAINING)
-    labels, groups = bank.labels(), _groups(bank, positions)
+    labels, groups = bank.labels(), groups_at(bank, positions)
     rows = [_vectors(bank, run, head, places) for places in (train, positions)]
     likeness = Likeness.of(rows[0], labels[train], rows[1], groups)
     return Certainty.of(
@@ -126,7 +127,7 @@ def _of_finetune(bank: Bank, run: RunRecord, model: Any, reporter: Reporter) -> 
         outputs = _run_images(both, bank, dataset, [index for _, index in pairs], reporter)
         rows[split] = positions, *outputs
     (val, probabilities, embedding), (train, _, trained) = rows["val"], rows["train"]
-    groups = _groups(bank, val)
+    groups = groups_at(bank, val)
     likeness = None
     if trained is not None and embedding is not None:
         likeness = Likeness.of(trained, labels[train], embedding, groups)
@@ -162,10 +163,3 @@ def _sample(positions: np.ndarray, most: int) -> np.ndarray:
     if len(positions) <= most:
         return positions
     return np.sort(np.random.default_rng(0).permutation(positions)[:most])
-
-
-def _groups(bank: Bank, positions: np.ndarray) -> np.ndarray | None:
-    """Returns the group of each image, (n,); None if the bank has no groups."""
-    read = getattr(bank, "groups", None)
-    groups = None if read is None else read()
-    return None if groups is None else np.asarray(groups)[positions]

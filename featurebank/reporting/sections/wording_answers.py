@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import NormalDist
 
+from featurebank.certainty.measured import MeasuredCertainty
 from featurebank.reporting.sections.wording import share_of
 from featurebank.statistics import proportion_interval
 from featurebank.words import between, counted, every, names, percent
 
 LEVEL = 0.05
 """The chance that a class is called weak although it is not; the worst of many classes looks weak by chance."""
+COVERAGE = 0.95
+"""The coverage that the sentence about sets of classes names."""
 SURE = 0.9
 """The probability above which a wrong answer is confident."""
 
@@ -96,6 +99,28 @@ def calibration(confidence: float, accuracy: float, error: float, images: int) -
     if difference > 0:
         return f'{claim}: it is over-confident. The parameter calibrate = "temperature" of a head mends that.'
     return f'{claim}: it is too cautious. The parameter calibrate = "temperature" of a head mends that.'
+
+
+def certainty(found: MeasuredCertainty) -> str:
+    """Returns what sets of classes and abstention would do with new images.
+
+    Args:
+        found: the measurement.
+    """
+    sets = min(found.sets, key=lambda one: abs(one.target - COVERAGE))
+    start = (
+        f"Sets that are to have the true class of {percent(sets.target)} of the images have it for "
+        f"{percent(sets.coverage)}, with {sets.size:.1f} classes on average"
+    )
+    overall = found.curve[-1][1]
+    useful = [one for one in found.answers if one.target < overall] or list(found.answers[:1])
+    answers = useful[-1]
+    if answers.error is None:
+        return f"{start}. An error of {percent(answers.target)} is reached by no threshold, on so few images."
+    return (
+        f"{start}. Asked for an error of {percent(answers.target)}, the head answers {percent(answers.share)} of the "
+        f"images, and is wrong for {percent(answers.error)} of these; answering all, it is for {percent(overall)}."
+    )
 
 
 def mistakes(wrong: int, total: int, sure: int) -> str:

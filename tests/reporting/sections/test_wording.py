@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from featurebank.certainty.measured import measured
+from featurebank.certainty.record import Certainty
 from featurebank.reporting.sections import wording, wording_answers, wording_data
 from featurebank.statistics import proportion_interval
+
+ROWS = np.array([[0.9, 0.1]] * 60 + [[0.6, 0.4]] * 40)
+LABELS = np.array([0] * 80 + [1] * 20)
+CERTAINTY = Certainty.of(ROWS, LABELS)
 
 
 def winner(right: int, images: int, **more: Any) -> str:
@@ -122,6 +129,14 @@ def test_all_axes() -> None:
         (wording_answers.calibration(0.91, 0.9, 0.02, 60), "chance explains such a difference"),
         (wording_answers.calibration(0.99, 0.8, 0.02, 60), "over-confident"),
         (wording_answers.calibration(0.5, 0.9, 0.02, 60), "too cautious"),
+        (
+            wording_answers.certainty(measured(CERTAINTY, ROWS, LABELS, errors=(0.02, 0.5))),
+            "have it for 100 %, with 1.4 classes on average. Asked for an error of 2.0 %, the head answers 60.0 %",
+        ),
+        (
+            wording_answers.certainty(measured(CERTAINTY, ROWS, LABELS, errors=(0.001,))),
+            "An error of 0.1 % is reached by no threshold",
+        ),
         (wording_answers.mistakes(0, 12, 0), "There is no mistake among 12 images."),
         (wording_answers.mistakes(3, 12, 0), "where this head is sure, it is right"),
         (wording_answers.mistakes(3, 12, 1), "1 of them with a probability above 90.0 %: look at this one first"),

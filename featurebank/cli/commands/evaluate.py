@@ -86,12 +86,12 @@ def _print_certainty(certainty: MeasuredCertainty, unlike: int | None) -> None:
         for one in certainty.sets
     ]
     print_table(columns, sets, right=columns)
-    columns = ("error asked for", "answered", "error", "95 % interval")
+    names = ("error asked for", "answered", "error", "95 % interval")
     answers = [
         (f"{one.target:g}", f"{one.share:.1%}", _share(one.error), _interval(one.interval))
         for one in certainty.answers
     ]  # fmt: skip
-    print_table(columns, answers, right=columns)
+    print_table(names, answers, right=names)
     if unlike is not None:
         echo(f"unlike the training images: {unlike} of {counted(certainty.images, 'image')}")
 

@@ -19,6 +19,7 @@ from featurebank.api.arguments.heads import (
     as_grid,
     as_metric,
     as_runs,
+    metric_of_runs,
 )
 from featurebank.api.display import Shown, showing
 from featurebank.api.run import Run
@@ -28,6 +29,7 @@ from featurebank.heads.catalog import kind_of
 from featurebank.heads.described import describe_head
 from featurebank.metrics import ACCURACY
 from featurebank.runs.leaderboard import Leaderboard
+from featurebank.runs.predictions.scoring import scored
 from featurebank.runs.ranking import latest_folds
 from featurebank.runs.selection import choose_run, open_test, ranked_runs
 from featurebank.system.progress import Reporter
@@ -77,6 +79,7 @@ def train_heads(
     retry_failed: bool = False,
     views: int | None = None,
     sample: int | None = None,
+    metric: str = ACCURACY.name,
     cluster: str | None = None,
     progress: Shown = None,
     reporter: Reporter | None = None,
@@ -108,6 +111,8 @@ def train_heads(
         sample: the number of training images, for heads that need all features in memory: the first in the order of
             the digests of their contents, a random sample that a larger one contains. Validation images are all used;
             default: all.
+        metric: what the heads are ranked by, as in `select`: it also decides which heads go on with "halving", and of
+            which run the weights are saved.
         cluster: where to train: "local:N" for N worker processes on this machine, or the address of a Dask scheduler,
             as "tcp://host:8786", whose workers see the bank under the same path. Default: this process.
         progress: whether progress is shown; default: where a person looks, see `featurebank.set_progress`.
@@ -132,12 +137,14 @@ def train_heads(
     """
     options = GridOptions(
         seeds=seeds, taps=None if taps is None else as_texts(taps), search=search, runs=runs, folds=folds,
-        repeats=repeats, budget=budget, retry_failed=retry_failed, views=views, sample=sample, cluster=cluster,
+        repeats=repeats, budget=budget, retry_failed=retry_failed, views=views, sample=sample, metric=metric,
+        cluster=cluster,
     )  # fmt: skip
     heads = as_grid(grid)
     with showing(progress, reporter) as shown:
-        trained = run_grid(as_bank(bank, "heads", reporter=shown), heads, options, shown)
-    return Leaderboard(map(Run.of, trained), folds=latest_folds(trained))
+        found = as_bank(bank, "heads", reporter=shown)
+        trained = run_grid(found, heads, options, shown)
+    return Leaderboard(map(Run.of, trained), folds=latest_folds(trained), metric=as_metric(metric, found))
 
 
 @checked
@@ -155,7 +162,8 @@ def select(
         folds: the protocol; default: that of the latest grid, 1 is the bank's own split.
         one_se: take the simplest specification within one standard error of the best: short for `rule="one-se"`.
         rule: which specification is taken, one of `featurebank.runs.ranking.RULES`.
-        metric: what specifications are ranked by, as "macro_f1".
+        metric: what specifications are ranked by: a name in `featurebank.metrics.METRICS`, as "auroc", "log_loss",
+            "top5", "recall:CLASS" or "cost:FILE.csv". Older runs are scored again if need be.
 
     Raises:
         HeadError: there is no run, none of this protocol, or all of them failed.
@@ -167,7 +175,9 @@ def select(
     """
     with showing() as shown:
         found = as_runs(runs, "leaderboard", shown)
-    return Run.of(choose_run(found, folds=folds, rule="one-se" if one_se else rule, metric=as_metric(metric)))
+        by = metric_of_runs(metric, found)
+        found = scored(found, by, shown)
+    return Run.of(choose_run(found, folds=folds, rule="one-se" if one_se else rule, metric=by))
 
 
 @checked
@@ -179,14 +189,15 @@ def leaderboard(
     Args:
         bank: the bank, or its name or path; default: the bank that was used last.
         folds: the protocol of the runs; default: that of the latest grid, 1 is the bank's own split.
-        metric: what they are ranked by, as "macro_f1".
+        metric: what they are ranked by, as in `select`.
 
     Example:
         >>> leaderboard("cache/photos", metric="macro_f1")[0].head
         'nearest_mean'
     """
     with showing() as shown:
-        board = ranked_runs(as_bank(bank, "leaderboard", reporter=shown), folds=folds, metric=as_metric(metric))
+        found = as_bank(bank, "leaderboard", reporter=shown)
+        board = ranked_runs(found, folds=folds, metric=as_metric(metric, found), reporter=shown)
     return Leaderboard(map(Run.of, board), folds=board.folds, metric=board.metric)
 
 

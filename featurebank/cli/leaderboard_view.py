@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import nan
+from math import isnan, nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from featurebank.words import counted
 
 if TYPE_CHECKING:
     from featurebank.bank import Bank
+    from featurebank.metrics import Metric
     from featurebank.pipeline import VariantResult
     from featurebank.runs.comparison import Entry
     from featurebank.runs.run import RunRecord
@@ -30,8 +31,9 @@ def run_json(run: RunRecord, best: RunRecord) -> dict[str, Any]:
 
 
 def board_json(
-    runs: Sequence[RunRecord], best: RunRecord, *, sort: str | None = None, top: int | None = None
-) -> dict[str, Any]:
+    runs: Sequence[RunRecord], best: RunRecord, *, sort: str | None = None, top: int | None = None,
+    metric: Metric | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """Returns the leaderboard for `--json`: `runs`, `entries` (one for each specification) and `best`.
 
     Args:
@@ -39,22 +41,27 @@ def board_json(
         best: the selected run; if it is not in `runs`, as after cross-validation, it is added in front.
         sort: as in `print_board`.
         top: the number of runs and entries to return; None for all.
+        metric: what ranks them; None for the accuracy.
     """
+    from featurebank.metrics import ACCURACY
     from featurebank.runs.comparison import entries
 
+    metric = metric or ACCURACY
     shown = sorted_runs(runs, sort)[:top]
     if all(run.run != best.run for run in runs):
         shown = [best, *shown]
     return {
         "runs": [run_json(best if run.run == best.run else run, best) for run in shown],
-        "entries": [entry.summary() for entry in sorted_entries(entries(runs), sort)[:top]],
+        "entries": [entry.summary() for entry in sorted_entries(entries(runs, metric=metric), sort)[:top]],
+        "metric": metric.name,
         "best": best.run,
     }
 
 
 def print_board(
-    runs: Sequence[RunRecord], best: RunRecord, *, more: str, top: int = SHOWN, sort: str | None = None
-) -> None:
+    runs: Sequence[RunRecord], best: RunRecord, *, more: str, top: int = SHOWN, sort: str | None = None,
+    metric: Metric | None = None,
+) -> None:  # fmt: skip
     """Prints one line for each specification, then the failures.
 
     Args:
@@ -63,11 +70,13 @@ def print_board(
         more: the command that shows all lines; their number is appended.
         top: the number of lines to print.
         sort: one of `SORT_KEYS`; None for the order of selection.
+        metric: what ranks them, and what the first columns and the tests are about; None for the accuracy.
     """
+    from featurebank.metrics import ACCURACY
     from featurebank.runs.comparison import entries
     from featurebank.runs.labels import short_names
 
-    entries_of_runs = entries(runs)
+    entries_of_runs = entries(runs, metric=metric or ACCURACY)
     listed = sorted_entries(entries_of_runs, sort)[:top]
     names, alike = short_names([entry.spec for entry in listed])
     _print_entries(listed, names, best)
@@ -89,7 +98,8 @@ def _print_entries(shown: Sequence[Entry], names: Sequence[str], best: RunRecord
     """Prints the table; it has a column with the number of runs only if some entry has several."""
     from featurebank.cli.tables import fitting_columns, print_table
 
-    cells = {name: [text(entry) for entry in shown] for name, text in _FIGURES.items()}
+    figures = _figures(shown)
+    cells = {name: [text(entry) for entry in shown] for name, text in figures.items()}
     start = {
         "  run": [_name(entry, best) for entry in shown], "head": list(names),
         "tap": [entry.spec.tap for entry in shown],
@@ -99,7 +109,7 @@ def _print_entries(shown: Sequence[Entry], names: Sequence[str], best: RunRecord
     cells = {**start, **cells}
     columns = fitting_columns(cells, "head", _FIRST_TO_GO)
     print_table(
-        columns, zip(*(cells[name] for name in columns), strict=True), right=[n for n in _FIGURES if n != _VERDICT],
+        columns, zip(*(cells[name] for name in columns), strict=True), right=[n for n in figures if n != _VERDICT],
         whole=[name for name in columns if name != "head"],
     )  # fmt: skip
 
@@ -120,8 +130,8 @@ def _behind(entry: Entry) -> str:
 
 _VERDICT = ""
 _FIGURES: dict[str, Callable[[Entry], str]] = {
-    "val acc": lambda entry: f"{entry.mean:.4f}" + ("" if entry.std is None else f" ± {entry.std:.4f}"),
-    "95 % interval": lambda entry: f"{entry.interval[0]:.3f}-{entry.interval[1]:.3f}",
+    "val acc": lambda entry: f"{entry.mean:.4f}" + _apart(entry.std),
+    "95 % interval": lambda entry: _span(entry.interval),
     "val loss": lambda entry: f"{entry.score('loss'):.4f}",
     "macro F1": lambda entry: f"{entry.score('macro_f1'):.4f}",
     "train acc": lambda entry: f"{entry.train:.4f}",
@@ -133,25 +143,57 @@ _FIRST_TO_GO = ("macro F1", "val loss", "train acc", "gap", "runs", "seconds", "
 """Columns to omit on a narrow terminal, in this order."""
 
 
+def _figures(shown: Sequence[Entry]) -> dict[str, Callable[[Entry], str]]:
+    """Returns the columns with figures: the metric that ranks the entries, its interval, and those of the accuracy."""
+    metric = shown[0].metric if shown else None
+    if metric is None or metric.name == "accuracy":
+        return _FIGURES
+    of_metric: dict[str, Callable[[Entry], str]] = {
+        metric.title: lambda entry: _number(entry.value) + _apart(entry.value_std),
+        "95 % interval": lambda entry: "-" if entry.value_interval is None else _span(entry.value_interval),
+        "val acc": lambda entry: f"{entry.mean:.4f}",
+    }
+    same = {"loss": "val loss"}.get(metric.title, metric.title)
+    return {**of_metric, **{name: text for name, text in _FIGURES.items() if name not in {*of_metric, same}}}
+
+
+def _number(value: float) -> str:
+    return "-" if isnan(value) else f"{value:.4f}"
+
+
+def _apart(std: float | None) -> str:
+    return "" if std is None else f" ± {std:.4f}"
+
+
+def _span(interval: tuple[float, float]) -> str:
+    return f"{interval[0]:.3f}-{interval[1]:.3f}"
+
+
 def _print_significance(all_entries: Sequence[Entry]) -> None:
     compared = sum(entry.p_value is not None for entry in all_entries)
     alike = sum(entry.indistinguishable for entry in all_entries[1:])
     if compared:
         echo(
             f"= {alike} of {counted(compared, 'other head')} {'does' if alike == 1 else 'do'} not differ significantly "
-            "from the first (McNemar's test, 5 %, Holm's correction)"
+            f"from the first ({all_entries[0].test}, 5 %, Holm's correction)"
         )
 
 
-def print_best(bank: Bank, best: RunRecord, runs: Sequence[RunRecord] = ()) -> None:
+def print_best(
+    bank: Bank, best: RunRecord, runs: Sequence[RunRecord] = (), *, metric: Metric | None = None
+) -> None:  # fmt: skip
     """Prints the selected run, and its test accuracy if it has one.
 
     Args:
         bank: the bank that the run was trained on.
         best: the selected run.
         runs: the runs that it was selected from, perhaps cross-validated ones.
+        metric: what it was selected by; None for the accuracy.
     """
-    echo(f"selected by validation: {best.run}  {best.spec} on {best.tap}  {_validated(best, runs)}")
+    from featurebank.metrics import ACCURACY
+
+    how = _validated(best, runs, metric or ACCURACY)
+    echo(f"selected by validation: {best.run}  {best.spec} on {best.tap}  {how}")
     if "test" in best.metrics:
         test = best.metrics["test"]
         low, high = test["accuracy_interval"]
@@ -164,17 +206,20 @@ def print_best(bank: Bank, best: RunRecord, runs: Sequence[RunRecord] = ()) -> N
     echo(f"runs: {shown_path(bank.path / 'runs')}")
 
 
-def _validated(best: RunRecord, runs: Sequence[RunRecord]) -> str:
-    """Returns the accuracy by which a run was selected, as text."""
-    from featurebank.runs.comparison import entries
-    from featurebank.runs.ranking import in_words
+def _validated(best: RunRecord, runs: Sequence[RunRecord], metric: Metric) -> str:
+    """Returns the metric by which a run was selected, as text."""
+    from featurebank.runs.comparison import spread
+    from featurebank.runs.ranking import Ranking, in_words, latest_folds
 
-    own = f"validation accuracy {best.metrics['val']['accuracy']:.4f}"
-    entry = next((entry for entry in entries(runs) if entry.key == best.key), None)
-    if entry is None or entry.folds == 1:
+    own = f"validation {metric.name} {_number(metric.recorded(best.metrics['val']))}"
+    if metric.name != "accuracy":
+        own += f", accuracy {best.metrics['val']['accuracy']:.4f}"
+    groups = Ranking(runs, folds=latest_folds(runs), metric=metric).top()
+    group = next((group for group in groups if group.key == best.key), None)
+    if group is None or group.folds == 1:
         return own
-    spread = "" if entry.std is None else f" ± {entry.std:.4f}"
-    return f"accuracy {entry.mean:.4f}{spread} on {in_words(entry.folds)} ({own} on the bank's own split)"
+    mean = f"{metric.name} {group.mean(metric):.4f}{_apart(spread(group, metric))}"
+    return f"{mean} on {in_words(group.folds)} ({own} on the bank's own split)"
 
 
 def print_variants(results: Sequence[VariantResult]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from featurebank.errors import FeatureBankError
 from featurebank.heads.memory import is_shortage
+from featurebank.metrics import ImageScores
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,16 @@ class Fitted:
     def right(self) -> str | None:
         """Which validation images the head classifies correctly; see `RunRecord.right`."""
         return getattr(self.metrics, "right", None)
+
+    @property
+    def images(self) -> ImageScores | None:
+        """The validation images as the head predicts them; None if it failed, or after `forget_images`."""
+        return getattr(self.metrics, "images", None)
+
+    def forget_images(self) -> None:
+        """Frees the memory of `images`."""
+        if self.images is not None:
+            self.metrics.images = None  # type: ignore[attr-defined]
 
     @property
     def parameters(self) -> int | None:

@@ -23,7 +23,7 @@ take longer to evaluate all training images than to train. Rows are in the order
 
 BLOCK = 1 << 20
 """Maximum number of probabilities that are computed at a time."""
-HELD = 1 << 24
+HELD = 1 << 26
 """Maximum number of probabilities of the validation images that are held in memory."""
 
 
@@ -32,8 +32,8 @@ class Scores(dict[str, dict[str, Any]]):
 
     right: str
     """See `RunRecord.right`."""
-    probabilities: np.ndarray | None
-    """(n, classes) of the validation images; None if they are too large to hold."""
+    images: ImageScores | None
+    """The validation images; None after the run was recorded."""
 
 
 def score(head: Any, data: TrainingData) -> Scores:
@@ -48,7 +48,7 @@ def score(head: Any, data: TrainingData) -> Scores:
     scores = scores_of(val)
     scores["accuracy_interval"] = list(proportion_interval(scores["accuracy"], scores["images"]))
     result = Scores(train=short_scores_of(train), val=scores)
-    result.right, result.probabilities = pack(val.right), val.probabilities
+    result.right, result.images = pack(val.right), val
     detail("")
     return result
 

@@ -79,6 +79,11 @@ class HeadSpec:
         """Returns an unfitted head; raises the errors of `make_head`."""
         return self.head_kind.make(self.params, random_state=seed)
 
+    @property
+    def gives_scores(self) -> bool:
+        """Whether the head has probabilities or scores; see `Head.gives_scores`."""
+        return bool(self._plain_head.gives_scores)
+
     def cost(self, images: int, shape: tuple[int, ...], classes: int, validation_images: int) -> float:
         """Returns an estimate of the training time in nanoseconds; see `Head.cost`."""
         nanoseconds: float = self._plain_head.cost(images, shape, classes, validation_images)

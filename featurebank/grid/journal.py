@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Iterable
 from dataclasses import replace
+from math import isnan
 
 from featurebank.bank import Bank
 from featurebank.errors import HeadError, HeadWarning
@@ -14,6 +15,8 @@ from featurebank.fitting.joined.rows import joined_identity
 from featurebank.grid.jobs import Job
 from featurebank.heads.storage.saving import SUFFIX, save_head
 from featurebank.metrics import ACCURACY, Metric
+from featurebank.runs.predictions.scoring import recorded, with_value
+from featurebank.runs.predictions.stored import save_predictions
 from featurebank.runs.ranking import Ranking
 from featurebank.runs.run import RunRecord, belongs, load_runs, read_run, run_id, with_views
 from featurebank.system import digest
@@ -34,7 +37,7 @@ class Journal:
     """
 
     def __init__(self, bank: Bank, reporter: Reporter, folds: int = 1, *, metric: Metric = ACCURACY) -> None:
-        self._bank, self._reporter = bank, reporter
+        self._bank, self._reporter, self._metric = bank, reporter, metric
         self._directory = bank.path / "runs"
         self.runs: dict[str, RunRecord] = {}
         """The runs by their ids."""
@@ -58,13 +61,17 @@ class Journal:
     def record(self, job: Job, fitted: Fitted, *, keep: bool = False) -> None:
         """Writes a run's record, and its weights if it now ranks first (or with `keep`).
 
-        Weights are written before the record: so a record with weights always has its weights file. A head that ran
-        out of memory gets no record, so that the next call tries it again.
+        Weights and predictions are written before the record: so a record with weights always has its weights file. A
+        head that ran out of memory gets no record, so that the next call tries it again.
         """
         run = self._run(job, fitted)
+        if fitted.images is not None and isnan(self._metric.recorded(run.metrics["val"])):
+            run = with_value(run, self._metric, fitted.images)
         self.learn(run)
         if fitted.short:
             return
+        save_predictions(run, fitted.images)
+        fitted.forget_images()
         if not (run.failure or run.fold or run.rung) and (keep or self._is_first(run)):
             self.keep(run, fitted)
         else:
@@ -134,6 +141,7 @@ class Journal:
 
     def learn(self, run: RunRecord) -> None:
         """Adds a run, or replaces it; nothing is written."""
+        run = recorded(run, self._metric)
         self.runs[run.run] = run
         if run.is_finetune:  # it may rank first, but a grid cannot train it again
             return

@@ -40,6 +40,8 @@ class GridOptions(StageOptions):
     """The number of augmented views of each training image for heads with epochs; by default all views."""
     sample: Annotated[int, Ge(2)] | None = None
     """The number of training images, the first in the order of the digests of their contents; by default all."""
+    metric: Annotated[str, MinLen(1), "the name of a metric, as 'balanced_accuracy'"] = "accuracy"
+    """The metric that ranks the heads; see `featurebank.metrics.metric_of`."""
     cluster: ClusterAddress = None
     """Where `featurebank.cluster.training.heads.run_grid` trains; None for this process."""
 

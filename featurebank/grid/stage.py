@@ -15,7 +15,7 @@ from typing import Protocol
 from featurebank.bank import Bank
 from featurebank.bank.locks.claims import Claims
 from featurebank.bank.vectors import positions_in
-from featurebank.errors import BankWarning, DatasetWarning, HeadError
+from featurebank.errors import BankWarning, ConfigError, DatasetWarning, HeadError
 from featurebank.fitting.checks import check_splits
 from featurebank.fitting.folds import check_folds
 from featurebank.fitting.spec import HeadSpec
@@ -28,8 +28,11 @@ from featurebank.grid.options import GridOptions
 from featurebank.grid.search import RUNGS, racers, rung_jobs, sample, winners
 from featurebank.grid.time_budget import Clock
 from featurebank.grid.worker import JobRunner
+from featurebank.metrics import Metric, metric_of
+from featurebank.runs.predictions.scoring import scored
 from featurebank.runs.ranking import ranked
 from featurebank.runs.run import RunRecord
+from featurebank.system.alike import enumerate_some
 from featurebank.system.progress import SILENT, Reporter
 from featurebank.words import counted, every
 
@@ -75,20 +78,22 @@ def train_grid(
         reporter: receives the progress and the warnings.
         make_runner: makes what trains the jobs.
     """
-    clock = Clock(options.budget)
+    clock, metric = Clock(options.budget), metric_of(options.metric, bank.classes)
     specs = expand(grid, bank, options.taps, views=options.views, sample=_sample(bank, options), reporter=reporter)
     if options.runs is not None:
         specs = sample(specs, options.runs)
+    check_scores(specs, metric)
     first_fold = options.fold_list(bank)[0]
     protocol = 1 if first_fold is None else first_fold.protocol
-    journal = Journal(bank, reporter, protocol)
+    journal = Journal(bank, reporter, protocol, metric=metric)
     with make_runner(bank, journal, clock, specs, reporter) as runner:
         stage = _GridRun(bank, options, journal, runner, reporter)
         jobs = stage.race(specs) if options.search == "halving" else stage.all(specs)
         results = [journal.runs[job.run] for job in jobs if job.run in journal.runs]
         _refuse_nothing(results, jobs, options)
+        stage.score(jobs)
         stage.keep_best(results)
-        results = ranked((journal.runs[run.run] for run in results), folds=protocol)
+        results = ranked((journal.runs[run.run] for run in results), folds=protocol, metric=metric)
         first = stage.on_own_split(results)
     if len(results) < len(jobs):
         reporter.say(
@@ -109,6 +114,7 @@ class _GridRun:
             runner,
             reporter,
         )
+        self._metric = metric_of(options.metric, bank.classes)
         self._trained = False
 
     def all(self, specs: Sequence[HeadSpec]) -> list[Job]:
@@ -127,7 +133,8 @@ class _GridRun:
             self._train(rung, what=f"rung {number} of {RUNGS}")
             if self._journal.missing(rung):
                 return [*jobs, *rung]
-            before, racing = len(racing), winners(rung, self._journal.runs)
+            self.score(rung)
+            before, racing = len(racing), winners(rung, self._journal.runs, metric=self._metric)
             keys = {spec.key for spec in racing}
             jobs += [job for job in rung if job.spec.key not in keys]
             if before:
@@ -150,6 +157,13 @@ class _GridRun:
         self._trained = self._trained or missing > 0
         self._runner.train(jobs, what=what)
 
+    def score(self, jobs: Sequence[Job]) -> None:
+        """Scores the runs of jobs by the metric if they were trained before and their records do not have it."""
+        known = [self._journal.runs[planned.run] for planned in jobs if planned.run in self._journal.runs]
+        for run in scored(known, self._metric, self._reporter):
+            if self._journal.runs.get(run.run) != run:
+                self._journal.learn(run)
+
     def keep_best(self, runs: Sequence[RunRecord]) -> None:
         """Ensures that the weights of the run that ranks first are saved, if this call trained anything."""
         if self._trained and not self._options.folds and runs:
@@ -162,6 +176,19 @@ class _GridRun:
         planned = job(runs[0].spec, self._options.seed_list()[0], self._bank)
         self._runner.train([planned], what="best head", keep=True)
         return [self._journal.runs[planned.run]] if planned.run in self._journal.runs else []
+
+
+def check_scores(specs: Sequence[HeadSpec], metric: Metric) -> None:
+    """Raises ConfigError if heads say no more than a class for each image, but the metric needs probabilities."""
+    silent = {} if not metric.needs_scores else {spec.kind: spec for spec in specs if not spec.gives_scores}
+    if silent:
+        message = (
+            f"the metric '{metric.name}' needs probabilities, but {enumerate_some(list(silent))} "
+            f"{'says' if len(silent) == 1 else 'say'} only the class of an image: leave "
+            f"{'this head' if len(silent) == 1 else 'these heads'} out, or rank by accuracy, balanced_accuracy, "
+            "macro_f1 or recall:CLASS"
+        )
+        raise ConfigError(message)
 
 
 def _sample(bank: Bank, options: GridOptions) -> int | None:

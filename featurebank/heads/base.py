@@ -95,6 +95,11 @@ class Head(HeadFunctions, ClassifierMixin, BaseEstimator):
             HeadError: at least one value is wrong; the message lists all of them.
         """
 
+    @property
+    def gives_scores(self) -> bool:
+        """Whether it has a probability or at least a score for each class; otherwise it says only the class."""
+        return True
+
     def reads_blocks(self, images: int, width: int) -> bool:
         """Returns whether the head is trained on so many vectors in blocks, if they do not fit into memory."""
         return self.streams

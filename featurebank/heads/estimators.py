@@ -66,6 +66,11 @@ class EstimatorHead(WeightedHead):
         return traits.cost(self.estimator, images, min(width, self.pca or width), validation_images)
 
     @property
+    def gives_scores(self) -> bool:
+        """Whether the estimator has probabilities or a decision function."""
+        return hasattr(self.estimator, "predict_proba") or hasattr(self.estimator, "decision_function")
+
+    @property
     def n_parameters_(self) -> int | None:
         """How many trained numbers it holds, with the steps before; None where the estimator's are not known."""
         own = traits.size(self.estimator_)

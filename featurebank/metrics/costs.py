@@ -43,8 +43,7 @@ def cost_metric(name: str, file: str, classes: Sequence[str]) -> Metric:
 
     key = f"cost:{digest.of_array(costs)[:10]}"  # another file with the same costs is the same metric
     return averaged(
-        name, per_image, larger_is_better=False, needs_probabilities=True, needs_scores=True, key=key,
-        is_recorded=False, title="cost",
+        name, per_image, larger_is_better=False, needs_probabilities=True, needs_scores=True, key=key, title="cost",
     )  # fmt: skip
 
 

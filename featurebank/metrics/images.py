@@ -49,6 +49,15 @@ class ImageScores:
         return cls(labels=np.asarray(labels), classes=probabilities.shape[1], probabilities=held, **columns)
 
     @classmethod
+    def of_right(cls, right: np.ndarray) -> ImageScores:
+        """Returns images of which nothing is known but whether their predictions are correct, (n,) bool."""
+        unknown = np.full(len(right), np.nan)
+        return cls(
+            labels=np.zeros(len(right), np.int64), predicted=(~right).astype(np.int64), confidence=unknown,
+            losses=unknown, squares=unknown, among_five=np.asarray(right), classes=2,
+        )  # fmt: skip
+
+    @classmethod
     def joined(cls, parts: Sequence[ImageScores]) -> ImageScores:
         """Concatenates parts that have the same number of classes."""
         columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS}

@@ -39,7 +39,6 @@ class Metric:
             neither probabilities nor a decision function.
         key: its key among the metrics of a run; default: `name`.
         from_record: computes it from the recorded validation metrics of a run, if these suffice.
-        is_recorded: whether it is computed for every run.
         of_some_images: whether only some of the images count, as in the recall of one class.
         title: its name in the columns of tables; default: `name`.
     """
@@ -55,7 +54,6 @@ class Metric:
     needs_scores: bool = False
     key: str = ""
     from_record: Recorded | None = None
-    is_recorded: bool = True
     of_some_images: bool = False
     title: str = ""
 

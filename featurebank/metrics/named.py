@@ -66,7 +66,7 @@ def recall_metric(name: str, argument: str, classes: Sequence[str]) -> Metric:
         return np.where(images.labels == place, images.right.astype(float), np.nan)
 
     return averaged(
-        name, per_image, interval="wilson", of_some_images=True, is_recorded=False, title=f"recall {argument}",
+        name, per_image, interval="wilson", of_some_images=True, title=f"recall {argument}",
         from_record=lambda scores: (scores.get("recall") or [None] * len(classes))[place],
     )  # fmt: skip
 

@@ -12,6 +12,10 @@ from featurebank.metrics.images import ImageScores, recalls_of
 from featurebank.metrics.significance import confidence_interval
 from featurebank.metrics.table import ACCURACY, METRICS
 
+LARGE = 1 << 16
+"""With more probabilities, some metrics take longer than a head of a joint program is trained: these are computed when
+they are asked for."""
+
 
 def accuracy(probabilities: np.ndarray, labels: np.ndarray) -> float:
     """Returns the fraction of images whose most probable class is the true one.
@@ -70,7 +74,7 @@ def scores(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
         `images`, each metric of the table by its name, and `recall`, a list over the classes. A metric that is not
         defined for these images, such as the area under the ROC curve of one class, is left out.
     """
-    return scores_of(ImageScores.of(probabilities, labels))
+    return scores_of(ImageScores.of(probabilities, labels), costly=True)
 
 
 def scores_with_intervals(
@@ -84,7 +88,7 @@ def scores_with_intervals(
         groups: (n,) the group of each image, if images of one group are not independent.
     """
     images = ImageScores.of(probabilities, labels)
-    values = scores_of(images)
+    values = scores_of(images, costly=True)
     intervals = {
         metric.key: confidence_interval(metric, images, groups) for metric in METRICS.values() if metric.key in values
     }
@@ -97,10 +101,19 @@ def short_scores_of(images: ImageScores) -> dict[str, float]:
     return {metric.key: metric.of(images) for metric in METRICS.values() if metric.on_training_images}
 
 
-def scores_of(images: ImageScores) -> dict[str, Any]:
-    """Returns all metrics of images; see `scores`."""
+def scores_of(images: ImageScores, *, costly: bool = False) -> dict[str, Any]:
+    """Returns all metrics of images; see `scores`.
+
+    Args:
+        images: the images.
+        costly: also compute metrics that sort the probabilities of many images for each class; see `LARGE`.
+    """
+    held = images.probabilities
+    whole = costly or (held is not None and held.size <= LARGE)
     values = {
-        metric.key: metric.of(images) for metric in METRICS.values() if metric.is_recorded and metric.can_score(images)
+        metric.key: metric.of(images)
+        for metric in METRICS.values()
+        if metric.can_score(images) and (whole or not metric.needs_probabilities)
     }
     known = {key: value for key, value in values.items() if not isnan(value) or key == ACCURACY.key}
     return {"images": len(images), **known, "recall": recalls_of(images)}

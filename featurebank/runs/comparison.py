@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from math import nan
+from math import isnan, nan
 from typing import Any
 
 import numpy as np
 
 from featurebank.fitting.spec import HeadSpec
 from featurebank.metrics import ACCURACY, Metric
+from featurebank.metrics.significance import percentile_interval
+from featurebank.runs.predictions.draws import GroupImages, ImageGroups, p_value
 from featurebank.runs.ranking import Group, Ranking, latest_folds
 from featurebank.runs.run import RunRecord
-from featurebank.statistics import holm, mcnemar, mean_interval, proportion_interval
+from featurebank.statistics import holm, mean_interval, proportion_interval
 
 OVER_FIT = 0.05
 """A head over-fits if its training accuracy exceeds the upper end of its validation interval by more than this."""
 LEVEL = 0.05
 """Significance level: heads with a larger p-value of McNemar's test are indistinguishable."""
-
-Shares = Mapping[tuple[int, int], np.ndarray]
-"""For each fold (and repetition): the fraction of a specification's seeds that classify each image correctly, (n,)."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +48,21 @@ class Entry:
     seconds: float
     parameters: float | None
     p_value: float | None = None
-    """p-value of McNemar's test against the first entry, with Holm's correction for the number of entries. None for the
-    first entry itself, and if the records lack the predictions for single images."""
+    """p-value of the paired test of the metric against the first entry, with Holm's correction for the number of
+    entries: McNemar's test for shares of images, else a bootstrap. None for the first entry itself, and if the
+    predictions for single images are not stored."""
     indistinguishable: bool = False
     """Whether the difference from the first entry is not significant; True for the first entry."""
+    metric: Metric = ACCURACY
+    """The metric that ranks the entries."""
+    value: float = nan
+    """Mean of the metric over seeds and folds."""
+    value_std: float | None = None
+    """Standard deviation of the metric between the runs; None for a single run."""
+    value_interval: tuple[float, float] | None = None
+    """95 % confidence interval of `value`; None if the metric has none, or predictions are not stored."""
+    test: str = "McNemar's test"
+    """The name of the paired test of `p_value`."""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -84,6 +94,9 @@ class Entry:
             "accuracy": self.mean, "std": self.std, "accuracy_interval": list(self.interval),
             "train_accuracy": self.train, "gap": self.gap, "verdict": self.verdict, "seconds": self.seconds,
             "parameters": self.parameters, "p_value": self.p_value, "indistinguishable": self.indistinguishable,
+            "metric": self.metric.name, "value": None if isnan(self.value) else self.value,
+            "value_std": self.value_std,
+            "value_interval": None if self.value_interval is None else list(self.value_interval),
         }  # fmt: skip
 
 
@@ -96,32 +109,43 @@ def entries(runs: Iterable[RunRecord], *, folds: int | None = None, metric: Metr
     Args:
         runs: runs of one bank, or of several that hold the same images.
         folds: the protocol; default: see `latest_folds`.
-        metric: what decides the order. Intervals, verdicts and tests are about the accuracy.
+        metric: what decides the order, and what `value`, its interval and the tests are about. Verdicts are about the
+            accuracy. Runs must have it among their metrics; see `featurebank.runs.predictions.scoring.scored`.
     """
     runs = list(runs)
     groups = Ranking(runs, folds=latest_folds(runs) if folds is None else folds, metric=metric).top()
     if not groups:
         return []
-    floor = _interval(groups[0])[0]
-    results = [_entry(group, floor) for group in groups]
-    first = _shares(groups[0])
-    raw = [_p_value(first, _shares(group)) for group in groups[1:]]
+    images = ImageGroups()
+    floor = _interval(groups[0], images)[0]
+    evidence = [GroupImages(group.runs, metric, images) for group in groups]
+    results = [_entry(group, floor, each) for group, each in zip(groups, evidence, strict=True)]
+    first, best = evidence[0], results[0].value
+    raw = [p_value(first, each, best - entry.value) for each, entry in zip(evidence[1:], results[1:], strict=True)]
     tested = [position for position, p in enumerate(raw, 1) if p is not None]
     for position, p in zip(tested, holm([p for p in raw if p is not None]), strict=True):
         results[position] = replace(results[position], p_value=p, indistinguishable=p >= LEVEL)
     return [replace(results[0], indistinguishable=True), *results[1:]]
 
 
-def _entry(group: Group, floor: float) -> Entry:
-    accuracies = [run.metrics["val"]["accuracy"] for run in group.runs]
-    mean, interval = group.accuracy, _interval(group)
+def _entry(group: Group, floor: float, evidence: GroupImages) -> Entry:
+    mean, interval, metric = group.accuracy, _interval(group, evidence.groups), evidence.metric
+    is_accuracy = metric.key == ACCURACY.key
     train = float(np.mean([run.metrics["train"]["accuracy"] for run in group.runs]))
     return Entry(
         spec=group.spec, runs=tuple(group.runs), folds=group.folds, complete=group.complete, mean=mean,
-        std=float(np.std(accuracies, ddof=1)) if len(accuracies) > 1 else None, interval=interval,
+        std=spread(group, ACCURACY), interval=interval,
         standard_error=group.standard_error, train=train, verdict=_verdict(group, train, interval, floor),
-        seconds=group.seconds, parameters=group.parameters,
+        seconds=group.seconds, parameters=group.parameters, metric=metric, value=group.mean(metric),
+        value_std=spread(group, metric), value_interval=interval if is_accuracy else metric_interval(group, evidence),
+        test=evidence.test,
     )  # fmt: skip
+
+
+def spread(group: Group, metric: Metric) -> float | None:
+    """Returns the standard deviation of a metric between the runs of a group; None for a single run."""
+    values = [metric.recorded(run.metrics["val"]) for run in group.runs]
+    return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
 def _verdict(group: Group, train: float, interval: tuple[float, float], floor: float) -> str:
@@ -150,39 +174,44 @@ def _is_at_chance(group: Group, interval: tuple[float, float]) -> bool:
     return float(np.mean(recalls)) - (group.accuracy - interval[0]) <= 1 / known
 
 
-def _interval(group: Group) -> tuple[float, float]:
+def _interval(group: Group, images: ImageGroups) -> tuple[float, float]:
+    """Returns the 95 % confidence interval of the accuracy."""
     if group.images is None:  # recorded by an earlier version
         low, high = group.runs[0].metrics["val"].get("accuracy_interval", (0.0, 1.0))
         return float(low), float(high)
-    low, high = proportion_interval(min(group.accuracy, 1.0), group.images)
-    if group.folds == 1 and len(group.runs) > 1:
-        below, above = mean_interval([run.metrics["val"]["accuracy"] for run in group.runs])
-        low, high = max(0.0, min(low, below)), min(1.0, max(high, above))
-    return low, high
+    found = metric_interval(group, GroupImages(group.runs, ACCURACY, images))
+    return found or proportion_interval(min(group.accuracy, 1.0), group.images)
 
 
-def _shares(group: Group) -> Shares:
-    by_cell: dict[tuple[int, int], list[np.ndarray]] = {}
-    for run in group.runs:
-        right = run.rights()
-        if right is not None:
-            by_cell.setdefault((run.fold[0], run.fold[2]) if run.fold else (0, 0), []).append(right)
-    return {cell: np.mean(seeds, axis=0) for cell, seeds in by_cell.items()}
+def metric_interval(group: Group, evidence: GroupImages) -> tuple[float, float] | None:
+    """Returns the 95 % confidence interval of the mean of a metric over the seeds and folds of a group.
 
+    It is Wilson's for shares of independent images, else that of a bootstrap; or Student's over several seeds if wider.
 
-def _p_value(first: Shares, other: Shares) -> float | None:
-    """Returns McNemar's p-value for two specifications on the images that both classified.
-
-    Each image counts once: with several seeds or repetitions, it counts as correct for only one of the two in the
-    fraction of pairs of runs in which that is the case.
+    Args:
+        group: the runs.
+        evidence: their images, and the metric.
     """
-    discordant: dict[int, list[tuple[float, float]]] = {}
-    for cell in first.keys() & other.keys():
-        mine, theirs = first[cell], other[cell]
-        if len(mine) == len(theirs):
-            counts = float((mine * (1 - theirs)).sum()), float(((1 - mine) * theirs).sum())
-            discordant.setdefault(cell[0], []).append(counts)
-    if not discordant:
+    metric, mean = evidence.metric, group.mean(evidence.metric)
+    if metric.interval is None or isnan(mean):
         return None
-    ours, others = np.sum([np.mean(counts, axis=0) for counts in discordant.values()], axis=0)
-    return mcnemar(float(ours), float(others))
+    interval = _image_interval(group, evidence, mean)
+    if interval is not None and group.folds == 1 and len(group.runs) > 1:
+        below, above = mean_interval([metric.recorded(run.metrics["val"]) for run in group.runs])
+        interval = min(interval[0], below), max(interval[1], above)
+    if interval is not None and metric.interval == "wilson":
+        interval = max(0.0, interval[0]), min(1.0, interval[1])
+    return interval
+
+
+def _image_interval(group: Group, evidence: GroupImages, mean: float) -> tuple[float, float] | None:
+    """Returns the interval that the choice of the images alone explains."""
+    if evidence.metric.interval == "wilson" and (not evidence.is_grouped or mean in {0.0, 1.0}):
+        if evidence.is_grouped:
+            count = evidence.units
+        elif evidence.metric.is_share:
+            count = group.images or 0
+        else:
+            count = evidence.counted()
+        return proportion_interval(min(mean, 1.0), count) if count else None
+    return None if evidence.draws is None else percentile_interval(evidence.draws)

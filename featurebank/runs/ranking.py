@@ -18,6 +18,7 @@ import numpy as np
 
 from featurebank.fitting.spec import HeadSpec
 from featurebank.metrics import ACCURACY, METRICS, Metric
+from featurebank.runs.predictions.draws import GroupImages
 from featurebank.runs.run import RunRecord
 from featurebank.system.progress import BestSoFar
 from featurebank.words import counted
@@ -111,16 +112,19 @@ class Group:
         """The standard error of the mean.
 
         With several folds, it is computed from the differences between the folds. On the bank's own split, its square
-        is the sum of two variances: that of a proportion of the images (for metrics that are one, such as accuracy),
-        and that between the seeds (if there are several). It is 0 if neither is known.
+        is the sum of two variances: that of a proportion of the images (for metrics that are one, such as accuracy) or
+        of a bootstrap, and that between the seeds (if there are several). It is 0 if neither is known.
         """
         folds: dict[int, list[float]] = {}
         for run in self.runs:
             folds.setdefault(run.fold[0] if run.fold else 0, []).append(_value(run, self.metric))
         if len(folds) > 1:
             return float(np.std([np.mean(values) for values in folds.values()], ddof=1)) / sqrt(len(folds))
-        share = self.mean(self.metric)
-        variance = share * (1 - share) / self.images if self.metric.is_share and self.images else 0.0
+        share, evidence = self.mean(self.metric), GroupImages(self.runs, self.metric)
+        if self.metric.is_share and self.images and not evidence.is_grouped:
+            variance = share * (1 - share) / self.images
+        else:
+            variance = evidence.variance()
         seeds = next(iter(folds.values()))
         if len(seeds) > 1:
             variance += float(np.var(seeds, ddof=1)) / len(seeds)
@@ -277,8 +281,8 @@ def latest_folds(runs: Iterable[RunRecord]) -> int:
 
 
 def _value(run: RunRecord, metric: Metric) -> float:
-    """Returns a validation metric of a run; NaN if the version that recorded the run did not compute the metric."""
-    return float(run.metrics["val"].get(metric.name, nan))
+    """Returns a validation metric of a run; NaN if its record does not have it, see `runs.predictions.scoring`."""
+    return metric.recorded(run.metrics["val"])
 
 
 def _goodness(value: float, metric: Metric) -> float:

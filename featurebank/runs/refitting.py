@@ -90,12 +90,7 @@ def refitted_head(bank: Bank, run: RunRecord, *, reporter: Reporter = SILENT) ->
         HeadError: the head is code that no file may name, training it fails, or it results in another validation
             accuracy than the recorded one.
     """
-    if not run.spec.head_kind.runs_no_foreign_code:
-        message = (
-            f"the record of run {run.run} says that its head is '{run.head}', and no file may say which code is run: "
-            f"train it and go on in one command, as heads --head {run.head} --test (in Python: import it before)"
-        )
-        raise HeadError(message)
+    _check_code(run)
     alone = "" if run.together == 1 else f" for each of {run.together} heads in one program"
     reporter.say(
         f"the weights of run {run.run} were not kept: training {run.spec} again, which took "
@@ -103,15 +98,36 @@ def refitted_head(bank: Bank, run: RunRecord, *, reporter: Reporter = SILENT) ->
     )
     results: list[Fitted] = []
     with reporter.step(f"training {run.spec} again, which took {duration(run.seconds)}{alone}"):
-        fit_heads([(_trained(run), run.seed)], images_of(bank, run), lambda _, fitted: results.append(fitted))
-    if results[0].failure:
-        message = f"run {run.run} cannot be trained again: {results[0].failure}"
+        fit_heads([(specification(run), run.seed)], images_of(bank, run), lambda _, fitted: results.append(fitted))
+    check_same(run, results[0])
+    return results[0].head
+
+
+def check_refit(bank: Bank, run: RunRecord) -> None:
+    """Raises HeadError if the head of a run cannot be trained again on a bank."""
+    check_head(bank, run)
+    _check_code(run)
+
+
+def check_same(run: RunRecord, fitted: Fitted) -> None:
+    """Raises HeadError if a head that was trained again failed, or has another validation accuracy than recorded."""
+    if fitted.failure:
+        message = f"run {run.run} cannot be trained again: {fitted.failure}"
         raise HeadError(message)
-    again, recorded = results[0].metrics["val"]["accuracy"], run.metrics["val"]["accuracy"]
+    again, recorded = fitted.metrics["val"]["accuracy"], run.metrics["val"]["accuracy"]
     if abs(again - recorded) > _TOLERANCE:
         message = f"run {run.run} reaches {again:.4f} when trained again, its record says {recorded:.4f}: train it anew"
         raise HeadError(message)
-    return results[0].head
+
+
+def _check_code(run: RunRecord) -> None:
+    """Raises HeadError if the head of a run is code that no file may name."""
+    if not run.spec.head_kind.runs_no_foreign_code:
+        message = (
+            f"the record of run {run.run} says that its head is '{run.head}', and no file may say which code is run: "
+            f"train it and go on in one command, as heads --head {run.head} --test (in Python: import it before)"
+        )
+        raise HeadError(message)
 
 
 def keep_weights(run: RunRecord, head: Any) -> RunRecord:
@@ -134,7 +150,7 @@ def images_of(bank: Bank, run: RunRecord) -> TrainingData:
     return training_data(bank, run.tap, views, fold, run.sample, recorded=run.joined)
 
 
-def _trained(run: RunRecord) -> HeadSpec:
+def specification(run: RunRecord) -> HeadSpec:
     """Returns the specification that was trained: of a run that successive halving stopped, with fewer epochs."""
     if run.rung is None:
         return run.spec

@@ -19,6 +19,7 @@ from featurebank.errors import (
 from featurebank.metrics import ACCURACY, Metric, scores_with_intervals
 from featurebank.runs.leaderboard import Leaderboard
 from featurebank.runs.openings import opened_before, record_opening
+from featurebank.runs.predictions.scoring import scored
 from featurebank.runs.probabilities import load_fitted, predictor
 from featurebank.runs.ranking import RULES, Ranking, in_words, latest_folds, ranked
 from featurebank.runs.run import RunRecord, load_runs
@@ -30,7 +31,10 @@ from featurebank.words import counted, every
 def choose_run(
     runs: Iterable[RunRecord], *, folds: int | None = None, rule: str = "best", metric: Metric = ACCURACY
 ) -> RunRecord:
-    """Returns the run to go on with, by validation alone; see `featurebank.select`."""
+    """Returns the run to go on with, by validation alone; see `featurebank.select`.
+
+    The runs must have the metric among their validation metrics; see `featurebank.runs.predictions.scoring.scored`.
+    """
     runs_list = list(runs)
     if not runs_list:
         message = "there is no run to choose from: train some with 'featurebank heads --grid'"
@@ -48,8 +52,16 @@ def choose_run(
     return min(whole[0].runs, key=lambda run: run.seed not in seeds) if whole else best.runs[0]
 
 
-def find_run(bank: Bank, name: str = "best") -> RunRecord:
+def find_run(
+    bank: Bank, name: str = "best", *, metric: Metric = ACCURACY, reporter: Reporter = SILENT
+) -> RunRecord:  # fmt: skip
     """Returns a run of a bank: "best" is what `choose_run` chooses, else the beginning of its id.
+
+    Args:
+        bank: the bank.
+        name: "best", or the beginning of an id.
+        metric: what decides which run is best.
+        reporter: see `scored`.
 
     Raises:
         UnknownNameError: no run's id begins like this.
@@ -58,7 +70,7 @@ def find_run(bank: Bank, name: str = "best") -> RunRecord:
     """
     runs = load_runs(bank)
     if name == "best":
-        return choose_run(runs)
+        return choose_run(scored(runs, metric, reporter), metric=metric)
     matches = [run for run in runs if name and run.run.startswith(name)]
     if not matches:
         raise _no_run(bank, name, runs)
@@ -96,11 +108,13 @@ def _nothing(runs: list[RunRecord], folds: int | None) -> HeadError:
     return HeadError(f"{every(len(failed), 'run')} failed; the first: {failed[0].spec}: {failed[0].failure}")
 
 
-def ranked_runs(bank: Bank, *, folds: int | None = None, metric: Metric = ACCURACY) -> Leaderboard[RunRecord]:
-    """Returns the runs of a bank as it is now, best first; see `featurebank.leaderboard`."""
+def ranked_runs(
+    bank: Bank, *, folds: int | None = None, metric: Metric = ACCURACY, reporter: Reporter = SILENT
+) -> Leaderboard[RunRecord]:  # fmt: skip
+    """Returns the runs of a bank as it is now, best first; see `featurebank.leaderboard` and `scored`."""
     runs = load_runs(bank)
     number = latest_folds(runs) if folds is None else folds
-    own = [run for run in runs if run.folds == number]
+    own = scored([run for run in runs if run.folds == number], metric, reporter)
     return Leaderboard(ranked(own, folds=number, metric=metric), folds=number, metric=metric)
 
 

@@ -14,6 +14,8 @@ import pytest
 from featurebank import evaluate_test, leaderboard, train_heads
 from featurebank.bank import Bank
 from featurebank.cli import tables
+from featurebank.metrics import METRICS
+from featurebank.metrics.metric import averaged
 from featurebank.runs.run import RunRecord
 
 pytestmark = pytest.mark.heavy
@@ -202,3 +204,25 @@ def test_a_calibrated_head_by_its_parameter(ask: Ask) -> None:
     (run,) = json.loads(ask("heads", *words)[0])["runs"]
     assert run["params"]["calibrate"] == "temperature"
     assert "expected 'temperature'" in ask("heads", "--head", "ridge", "-p", "calibrate=magic", code=1)[1]
+
+
+def test_the_first_columns_and_the_marks_are_those_of_the_metric(
+    make_bank: Callable[..., Bank], in_process: Callable[..., tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An entry of the table of metrics is enough for a column, an interval, a rank and the JSON."""
+    made = averaged("made", lambda images: images.confidence, larger_is_better=False)
+    monkeypatch.setitem(METRICS, "made", made)
+    bank = make_bank(noise=4.0)
+    out, _ = in_process("heads", "--bank", bank.path, "--grid", "quick", "--metric", "made", "--json")
+    found = json.loads(out)
+    values = [entry["value"] for entry in found["entries"]]
+    assert values == sorted(values)
+    assert (found["metric"], found["best"]) == ("made", found["entries"][0]["runs"][0])
+    out, _ = in_process("leaderboard", "--bank", bank.path, "--metric", "made")
+    assert {"made", "interval", "acc"} <= set(out.splitlines()[0].split())
+    low, high = found["entries"][0]["value_interval"]
+    assert f"{values[0]:.4f}  {low:.3f}-{high:.3f}" in out
+    assert f"validation made {values[0]:.4f}, accuracy" in out
+    assert "a paired bootstrap, 5 %" in out
+    _, errors = in_process("leaderboard", "--bank", bank.path, "--metric", "recall:nobody", code=1)
+    assert "unknown class 'nobody'" in errors

@@ -10,11 +10,11 @@ from featurebank.api.arguments.banks import as_bank
 from featurebank.api.arguments.checks import Accepts
 from featurebank.api.arguments.data import is_path
 from featurebank.bank import Bank
-from featurebank.errors import ConfigError, unknown_name
+from featurebank.errors import ConfigError
 from featurebank.grid import Grid, GridBlock, built_in_grids
 from featurebank.heads.catalog import HEADS
 from featurebank.heads.described import describe_head
-from featurebank.metrics import METRICS, Metric
+from featurebank.metrics import Metric, metric_of, metric_titles
 from featurebank.runs.run import RunRecord, load_runs
 from featurebank.runs.selection import find_run
 from featurebank.system.progress import Reporter
@@ -58,7 +58,9 @@ HeadLike: TypeAlias = Annotated[
     "the name of a head, as 'svm', or an unfitted classifier",
 ]  # fmt: skip
 MetricLike: TypeAlias = Annotated[
-    Metric | str, Accepts(lambda value: isinstance(value, Metric | str)), f"a metric, as one of {', '.join(METRICS)}"
+    Metric | str,
+    Accepts(lambda value: isinstance(value, Metric | str)),
+    f"a metric, as one of {', '.join(metric_titles())}",
 ]
 BankOrRun: TypeAlias = Annotated[
     Bank | RunRecord | str | os.PathLike[str],
@@ -120,17 +122,25 @@ def as_runs(
     return list(value)
 
 
-def as_metric(value: Metric | str) -> Metric:
+def as_metric(value: Metric | str, bank: Bank | None = None) -> Metric:
     """Returns a metric.
 
+    Args:
+        value: the metric, or its name.
+        bank: the bank whose classes names such as "recall:CLASS" refer to.
+
     Raises:
-        UnknownNameError: there is no metric of this name.
+        UnknownNameError: there is no metric or no class of this name.
+        ConfigError: the costs of "cost:FILE.csv" cannot be read or do not fit the classes.
     """
-    if isinstance(value, Metric):
-        return value
-    if value not in METRICS:
-        raise unknown_name("metric", value, METRICS)
-    return METRICS[value]
+    return metric_of(value, None if bank is None else bank.classes)
+
+
+def metric_of_runs(value: Metric | str, runs: Sequence[RunRecord]) -> Metric:
+    """Returns a metric for the classes of the bank of some runs; see `as_metric`."""
+    if isinstance(value, Metric) or ":" not in value or not runs:
+        return as_metric(value)
+    return as_metric(value, Bank(runs[0].directory))
 
 
 def as_grid(value: GridLike) -> Grid:

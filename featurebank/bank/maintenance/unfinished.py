@@ -1,4 +1,4 @@
-"""The files of unfinished fine-tunes in a bank's `runs`, and which of them are no longer needed."""
+"""The files of unfinished fine-tunes and of lost runs in a bank's `runs`, and which of them are no longer needed."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from featurebank.system.backing.temporaries import TEMPORARY_PREFIX
 
 CHECKPOINT = ".checkpoint"
 """Suffix of the file from which a fine-tune resumes."""
+PREDICTIONS = ".npz"
+"""Suffix of the file with the validation predictions of a run."""
 _MODEL = ".keras"
 _RUN = "[0-9a-f]" * 10
 _GIVEN_UP_S = 30 * 24 * 3600.0
@@ -21,14 +23,14 @@ _OLD_S = 3600.0
 
 
 def leftovers(directory: Path) -> list[Path]:
-    """Returns the files of finished or abandoned fine-tunes, but not of those that a process is running.
+    """Returns the files of finished or abandoned fine-tunes and predictions of no run, but none that is in use.
 
     Args:
         directory: directory of a bank's runs; if it is a link to another place, nothing is returned.
     """
     if directory.is_symlink():
         return []
-    files = [file for end in (CHECKPOINT, HOLDER, _MODEL) for file in find(directory, _RUN + end)]
+    files = [file for end in (CHECKPOINT, HOLDER, _MODEL, PREDICTIONS) for file in find(directory, _RUN + end)]
     needless = [file for file in files if _is_needless(file)]
     if not needless:
         return []

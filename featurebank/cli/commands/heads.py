@@ -17,6 +17,7 @@ from featurebank.words import counted
 
 if TYPE_CHECKING:
     from featurebank.bank import Bank
+    from featurebank.metrics import Metric
     from featurebank.runs.run import RunRecord
 
 
@@ -60,6 +61,11 @@ test_option = click.option("--test", is_flag=True, help="Also evaluate the selec
 one_se_option = click.option(
     "--one-se", is_flag=True, help="Select the simplest head within one standard error of the best."
 )
+metric_option = click.option(
+    "--metric", default="accuracy", show_default=True, metavar="METRIC",
+    help="Rank by METRIC: accuracy, balanced_accuracy, macro_f1, log_loss, auroc, average_precision, top5, brier, "
+    "recall:CLASS or cost:FILE.csv.",
+)  # fmt: skip
 tensorboard_option = click.option(
     "--tensorboard", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
     help="Also write the runs to DIR for TensorBoard.",
@@ -131,6 +137,7 @@ tensorboard_option = click.option(
     help="Train on N training images, the first in the order of their contents' digests, for heads that need all "
     "features in memory.  [default: all]",
 )
+@metric_option
 @cluster_option
 @one_se_option
 @tensorboard_option
@@ -158,6 +165,7 @@ def heads(
         raise click.UsageError(message)
     from featurebank.cluster.training.heads import run_grid
     from featurebank.grid import GridOptions
+    from featurebank.metrics import metric_of
 
     began = time.perf_counter()
     options = GridOptions(**without_defaults(values))
@@ -165,7 +173,8 @@ def heads(
     specification: Any = [{"kind": head, **read_params(params)}] if head else grid or "default"
     runs = run_grid(source, specification, options, settings.reporter())
     log_runs(runs, tensorboard)
-    _show(settings, source, runs, began=began, one_se=one_se, test=test, as_json=as_json)
+    metric = metric_of(options.metric, source.classes)
+    _show(settings, source, runs, began=began, one_se=one_se, test=test, as_json=as_json, metric=metric)
 
 
 @click.command()
@@ -185,37 +194,41 @@ def heads(
     "--csv", "csv_file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
     help="Also write all runs to FILE.",
 )  # fmt: skip
+@metric_option
 @one_se_option
 @tensorboard_option
 @test_option
 @as_json
 @click.pass_obj
 def leaderboard(
-    settings: Settings, bank: str | None, sort: str | None, top: int | None, folds: Any,
+    settings: Settings, bank: str | None, sort: str | None, top: int | None, folds: Any, metric: str,
     csv_file: Path | None, tensorboard: Path | None, *, one_se: bool, test: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """List the trained heads of a bank, best first.
 
-    The ranking uses validation accuracy, never the test split.
+    The ranking uses the validation images, never the test split.
     """
     from featurebank.fitting.folds import dataset_folds
+    from featurebank.metrics import metric_of
+    from featurebank.runs.predictions.scoring import scored
     from featurebank.runs.run import load_runs
     from featurebank.runs.selection import ranked_runs
 
     began = time.perf_counter()
     source = open_bank(settings, bank)
-    runs = ranked_runs(source, folds=dataset_folds(source)[0].protocol if folds == "given" else folds)
+    by, reporter = metric_of(metric, source.classes), settings.reporter()
+    protocol = dataset_folds(source)[0].protocol if folds == "given" else folds
+    runs = ranked_runs(source, folds=protocol, metric=by, reporter=reporter)
     if old := len(load_runs(source, stale=True)):
-        settings.reporter().say(
-            f"not shown: {counted(old, 'run')} of an older state of this bank (other images, labels or split)"
-        )
+        reporter.say(f"not shown: {counted(old, 'run')} of an older state of this bank (other images, labels or split)")
     if csv_file:
         write_board_csv(runs, csv_file)
     log_runs(runs, tensorboard)
-    every = runs if runs.folds == 1 else [*runs, *(run for run in load_runs(source) if run.folds == 1)]
+    own = [] if runs.folds == 1 else [run for run in load_runs(source) if run.folds == 1]
+    every = [*runs, *scored(own, by, reporter)]
     _show(
         settings, source, runs, every, began=began, folds=runs.folds, one_se=one_se, test=test, as_json=as_json,
-        sort=sort, top=top,
+        sort=sort, top=top, metric=by,
     )  # fmt: skip
 
 
@@ -230,19 +243,22 @@ def log_runs(runs: Sequence[RunRecord], directory: Path | None) -> None:
 def _show(
     settings: Settings, bank: Bank, runs: Sequence[RunRecord], every: Sequence[RunRecord] = (), *, began: float,
     folds: int | None = None, one_se: bool, test: bool, as_json: bool, sort: str | None = None, top: int | None = None,
+    metric: Metric,
 ) -> None:  # fmt: skip
     """Prints runs; the selected run may occur only in `every`: after cross-validation it is trained without folds."""
     from featurebank.runs.selection import choose_run, open_test
 
-    best = choose_run(every or runs, folds=folds, rule="one-se" if one_se else "best")
+    best = choose_run(every or runs, folds=folds, rule="one-se" if one_se else "best", metric=metric)
     if test:
         best = open_test(bank, best, reporter=settings.reporter())
     if as_json:
-        board = board_json(runs, best, sort=sort, top=top)
+        board = board_json(runs, best, sort=sort, top=top, metric=metric)
         print_json({**board, "seconds": round(time.perf_counter() - began, 3)})
         return
-    print_board(runs, best, more=f"featurebank leaderboard --bank {bank.name} --top", top=top or SHOWN, sort=sort)
-    print_best(bank, best, runs)
+    by = "" if metric.name == "accuracy" else f" --metric '{metric.name}'"
+    more = f"featurebank leaderboard --bank {bank.name}{by} --top"
+    print_board(runs, best, more=more, top=top or SHOWN, sort=sort, metric=metric)
+    print_best(bank, best, runs, metric=metric)
 
 
 def read_params(params: Sequence[str]) -> dict[str, Any]:

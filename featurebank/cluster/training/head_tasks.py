@@ -22,6 +22,7 @@ from featurebank.grid.jobs import Job
 from featurebank.grid.journal import Journal
 from featurebank.grid.time_budget import Clock
 from featurebank.grid.worker import JobRunner
+from featurebank.metrics import ACCURACY, metric_of
 from featurebank.runs.run import RunRecord
 from featurebank.system.parallel import SharedValue
 
@@ -41,6 +42,8 @@ class GridTask:
     ram: int | None
     """The limit of memory of a worker in bytes; None for its own."""
     retry_failed: bool = False
+    metric: str = ACCURACY.name
+    """The metric that ranks the runs; see `GridOptions.metric`."""
     keep: bool = False
     """Whether to save the weights of each run."""
     again: bool = False
@@ -123,7 +126,7 @@ class _SendingJournal(Journal):
     """A journal that sends the id of each recorded run to the client."""
 
     def __init__(self, grid: GridTask, bank: Any, events: WorkerEvents) -> None:
-        super().__init__(bank, events, grid.folds)
+        super().__init__(bank, events, grid.folds, metric=metric_of(grid.metric, bank.classes))
         self._events = events
         self._recorded: list[str] = []
         self._short: list[RunRecord] = []

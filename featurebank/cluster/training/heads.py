@@ -187,6 +187,7 @@ class ClusterRunner:
             self._task = GridTask(
                 self._events.topic, portable_path(self._bank.path), self._bank.digest,
                 1 if fold is None else fold.protocol, ram, retry_failed=self._options.retry_failed,
+                metric=self._options.metric,
             )  # fmt: skip
             self._events.listen(cluster)
             admission = HeadAdmission(cluster, probe, self._heads)

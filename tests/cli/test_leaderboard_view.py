@@ -219,7 +219,7 @@ def test_the_first_columns_and_the_marks_are_those_of_the_metric(
     assert values == sorted(values)
     assert (found["metric"], found["best"]) == ("made", found["entries"][0]["runs"][0])
     out, _ = in_process("leaderboard", "--bank", bank.path, "--metric", "made")
-    assert {"made", "interval", "acc"} <= set(out.splitlines()[0].split())
+    assert {"made", "interval", "acc"} <= set(out.split())
     low, high = found["entries"][0]["value_interval"]
     assert f"{values[0]:.4f}  {low:.3f}-{high:.3f}" in out
     assert f"validation made {values[0]:.4f}, accuracy" in out

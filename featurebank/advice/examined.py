@@ -37,6 +37,9 @@ class ExaminedImages:
     """(n, d) float32."""
     labels: np.ndarray
     """(n,) int32."""
+    groups: np.ndarray | None = None
+    """(n,) int64, equal for images that belong together: those of one group of the dataset, or of one content; None if
+    all are apart."""
     reporter: Reporter = SILENT
     notes: list[str] = field(default_factory=list)
     """What a reader should know of how the images were examined."""
@@ -50,6 +53,10 @@ class ExaminedImages:
             return np.arange(len(self))
         self.notes.append(f"{what}: a random sample of {most} of {counted(len(self), 'image')}.")
         return np.sort(np.random.default_rng(0).choice(len(self), most, replace=False))
+
+    def groups_of(self, rows: np.ndarray) -> np.ndarray | None:
+        """Returns the groups (m,) of some of the images; None if all are apart."""
+        return None if self.groups is None else self.groups[rows]
 
     def describe(self, rows: np.ndarray | Sequence[int]) -> list[ExaminedImage]:
         """Returns some of the images as plain values."""
@@ -113,4 +120,13 @@ def examined_images(bank: Bank, tap: str | None, reporter: Reporter) -> Examined
         raise ConfigError(message)
     with reporter.step(f"reading the features of {counted(len(positions), 'image')}"):
         features = bank.rows(chosen, positions)
-    return ExaminedImages(bank, chosen, positions, features, labels, reporter, notes)
+    return ExaminedImages(bank, chosen, positions, features, labels, _groups(bank, positions, notes), reporter, notes)
+
+
+def _groups(bank: Bank, positions: np.ndarray, notes: list[str]) -> np.ndarray | None:
+    """Returns which images belong together, (n,) int64; None if all are apart."""
+    known = bank.groups()
+    groups = np.unique(bank.digests()[positions], return_inverse=True)[1] if known is None else known[positions]
+    if known is not None:
+        notes.append("Each image was predicted without its group, as the split keeps groups together.")
+    return None if len(np.unique(groups)) == len(groups) else groups

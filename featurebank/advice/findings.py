@@ -64,7 +64,7 @@ def find_doubts(images: ExaminedImages, top: int | None) -> Doubts:
     rows = images.sample(most, "Labels were examined")
     try:
         with images.reporter.step(f"examining {counted(len(rows), 'label')}"):
-            result = doubtful_labels(images.features[rows], images.labels[rows])
+            result = doubtful_labels(images.features[rows], images.labels[rows], images.groups_of(rows))
     except HeadError as error:
         images.notes.append(f"The labels could not be examined: {one_line(error)}")
         return Doubts((), 0, 0, None, ())
@@ -156,29 +156,31 @@ def find_forecasts(
         )
         return None, (), ()
     rows = images.sample(MOST_OF_CURVE, "The learning curve was measured with")
-    labels = images.labels[rows]
+    labels, groups = images.labels[rows], images.groups_of(rows)
     try:
         with images.reporter.track("learn from parts", subset_count(len(rows)), "heads") as advance:
-            sizes, wrong = subset_answers(images.features[rows], labels, progress=advance)
+            sizes, wrong = subset_answers(images.features[rows], labels, groups, progress=advance)
     except HeadError as error:
         images.notes.append(f"The learning curve could not be measured: {one_line(error)}")
         return None, (), ()
-    curve = fitted_curve(sizes, wrong)
+    curve = fitted_curve(sizes, wrong, groups)
     if len(rows) < len(images):
         images.notes.append("Forecasts begin at the number of images of the sample, and say nothing beyond all images.")
     forecasts = tuple(curve.forecast(len(rows) + more) for more in steps(len(rows)))
-    return curve, forecasts, _of_classes(images, labels, sizes, wrong)
+    return curve, forecasts, _of_classes(images, rows, sizes, wrong)
 
 
 def _of_classes(
-    images: ExaminedImages, labels: np.ndarray, sizes: np.ndarray, wrong: list[np.ndarray]
+    images: ExaminedImages, rows: np.ndarray, sizes: np.ndarray, wrong: list[np.ndarray]
 ) -> tuple[ClassForecast, ...]:
+    labels, groups = images.labels[rows], images.groups_of(rows)
     counts = np.bincount(labels, minlength=len(images.bank.classes))
     errors = np.bincount(labels, wrong[-1][0], minlength=len(counts)) / np.maximum(counts, 1)
     large = [label for label in np.argsort(-errors, kind="stable").tolist() if counts[label] >= LEAST_OF_CLASS]
     forecasts = []
     for label in large[:MOST_CLASSES]:
-        curve = fitted_curve(sizes, [answers[:, labels == label] for answers in wrong])
+        own = labels == label
+        curve = fitted_curve(sizes, [answers[:, own] for answers in wrong], None if groups is None else groups[own])
         forecast = curve.forecast(len(labels) + steps(len(labels))[-1])
         forecasts.append(ClassForecast(images.bank.classes[label], int(counts[label]), float(errors[label]), forecast))
     return tuple(forecasts)

@@ -86,12 +86,16 @@ class LearningCurve:
         )  # fmt: skip
 
 
-def learning_curve(features: np.ndarray, labels: np.ndarray, *, seed: int = 0) -> LearningCurve:
+def learning_curve(
+    features: np.ndarray, labels: np.ndarray, groups: np.ndarray | None = None, *, seed: int = 0
+) -> LearningCurve:
     """Measures how the error falls with the number of images, and fits a power law; see `subset_answers`.
 
     Args:
         features: (n, d) float32, in a random order, as the rows of a bank are.
         labels: (n,) integers.
+        groups: (n,) numbers, equal for images that belong together: subsets grow by whole groups, each image is
+            predicted without its group, and the bootstrap draws groups. None for images that do not.
         seed: of the bootstrap.
 
     Raises:
@@ -105,31 +109,37 @@ def learning_curve(features: np.ndarray, labels: np.ndarray, *, seed: int = 0) -
         >>> forecast.more, forecast.interval[0] <= forecast.error <= forecast.interval[1]
         (80, True)
     """
-    return fitted_curve(*subset_answers(features, labels), seed=seed)
+    return fitted_curve(*subset_answers(features, labels, groups), groups, seed=seed)
 
 
 def subset_answers(
-    features: np.ndarray, labels: np.ndarray, *, progress: Callable[[int], None] = lambda count: None
+    features: np.ndarray,
+    labels: np.ndarray,
+    groups: np.ndarray | None = None,
+    *,
+    progress: Callable[[int], None] = lambda count: None,
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     """Returns which images are predicted wrongly by heads on nested subsets.
 
     Args:
         features: (n, d) float32, in a random order.
         labels: (n,) integers.
+        groups: (n,) numbers, equal for images that belong together; see `learning_curve`.
         progress: called with 1 for each of `subset_count` heads.
 
     Returns:
         The numbers of images (s,) int64, and for each (starts, n) bool.
     """
     positions, count = np.unique(labels, return_inverse=True)[1], len(labels)
-    sizes, wrong = subset_sizes(count), []
+    sizes, wrong, order = subset_sizes(count), [], _by_group(groups, count)
     with limited_blas():
         predict = _exact_head(features) if count <= KERNEL_IMAGES else _approximate_head(features)
         for size in sizes.tolist():
             answers = np.empty((len(_starts(count, size)), count), bool)
             for place, start in enumerate(_starts(count, size)):
-                rows = (start + np.arange(size)) % count
-                answers[place] = predict(rows, positions).argmax(axis=1) != positions
+                rows = order[(start + np.arange(size)) % count]
+                logits = predict(rows, positions, None if groups is None else groups[rows])
+                answers[place] = logits.argmax(axis=1) != positions
                 progress(1)
             wrong.append(answers)
     return sizes, wrong
@@ -140,16 +150,22 @@ def subset_count(images: int) -> int:
     return sum(len(_starts(images, size)) for size in subset_sizes(images).tolist())
 
 
-def fitted_curve(sizes: np.ndarray, wrong: Sequence[np.ndarray], *, seed: int = 0) -> LearningCurve:
+def fitted_curve(
+    sizes: np.ndarray, wrong: Sequence[np.ndarray], groups: np.ndarray | None = None, *, seed: int = 0
+) -> LearningCurve:
     """Fits the power law to what was measured, and to replicates in which images and starts are drawn again.
 
     Args:
         sizes: (s,) the numbers of images.
         wrong: for each size (starts, n) bool: which images are predicted wrongly from each start.
+        groups: (n,) numbers, equal for images that are drawn again together; None to draw each alone.
         seed: of the bootstrap.
     """
     random, images = np.random.default_rng(seed), wrong[0].shape[1]
-    chosen = random.multinomial(images, np.full(images, 1 / images), REPLICATES) / images
+    which = np.arange(images) if groups is None else np.unique(groups, return_inverse=True)[1]
+    count = int(which.max()) + 1
+    draws = random.multinomial(count, np.full(count, 1 / count), REPLICATES)[:, which]
+    chosen = draws / np.maximum(draws.sum(axis=1, keepdims=True), 1)
     chosen[0] = 1 / images
     errors = np.stack([_replicated(chosen, one, random) for one in wrong], axis=1)
     shares = [one.mean(axis=1) for one in wrong]
@@ -176,16 +192,26 @@ def _starts(images: int, size: int) -> list[int]:
     return [images * place // count for place in range(count)]
 
 
-_Predict = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""Returns the logits (n, classes) of all images by a head on the images at some rows, of these without themselves."""
+_Predict = Callable[[np.ndarray, np.ndarray, np.ndarray | None], np.ndarray]
+"""Returns the logits (n, classes) of all images by a head on the images at some rows, of these without themselves.
+
+Its arguments are the rows (m,), the classes of all images (n,), and the groups (m,) of those at the rows, or None."""
+
+
+def _by_group(groups: np.ndarray | None, count: int) -> np.ndarray:
+    """Returns the rows (n,) in the order in which subsets grow: group by group, in the order of their first images."""
+    if groups is None:
+        return np.arange(count)
+    _, first, which = np.unique(groups, return_index=True, return_inverse=True)
+    return np.argsort(first[which], kind="stable")
 
 
 def _exact_head(features: np.ndarray) -> _Predict:
     distances, gamma = rbf_distances(STEPS.rows(features))
     kernel = np.exp(-gamma * distances)
 
-    def predict(rows: np.ndarray, positions: np.ndarray) -> np.ndarray:
-        fitted = kernel_left_out(kernel[np.ix_(rows, rows)], positions[rows], int(positions.max()) + 1)
+    def predict(rows: np.ndarray, positions: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
+        fitted = kernel_left_out(kernel[np.ix_(rows, rows)], positions[rows], int(positions.max()) + 1, groups=groups)
         logits = fitted.predict(kernel[:, rows])
         logits[rows] = fitted.logits
         return logits
@@ -196,8 +222,8 @@ def _exact_head(features: np.ndarray) -> _Predict:
 def _approximate_head(features: np.ndarray) -> _Predict:
     inputs = nystroem(STEPS.rows(features), LANDMARKS)
 
-    def predict(rows: np.ndarray, positions: np.ndarray) -> np.ndarray:
-        fitted = linear_left_out(inputs[rows], positions[rows], int(positions.max()) + 1)
+    def predict(rows: np.ndarray, positions: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
+        fitted = linear_left_out(inputs[rows], positions[rows], int(positions.max()) + 1, groups=groups)
         logits = fitted.predict(inputs)
         logits[rows] = fitted.logits
         return logits

@@ -83,3 +83,13 @@ def test_the_ranking_has_all_images() -> None:
     assert np.isin(result.ranking[:24], np.arange(24)).mean() > 0.9
     assert (np.diff(result.beliefs[result.ranking]) >= 0).all()
     assert result.ranking[: len(result.rows)].tolist() == result.rows.tolist()
+
+
+def test_a_group_is_predicted_without_itself() -> None:
+    """Ten photos of one object with one wrong label vouch for each other, unless they are left out together."""
+    features, labels = clusters(0.8)
+    features[:10], wrong, groups = features[0] + np.arange(10)[:, None] / 1000, labels.copy(), np.arange(len(labels))
+    wrong[:10], groups[:10] = (labels[0] + 1) % 4, 0
+    alone, together = doubtful_labels(features, wrong), doubtful_labels(features, wrong, groups)
+    assert alone.beliefs[:10].min() > 0.5
+    assert together.beliefs[:10].max() < 0.1

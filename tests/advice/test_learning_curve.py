@@ -73,3 +73,17 @@ def test_the_approximate_head_draws_the_same_curve(monkeypatch: pytest.MonkeyPat
     approximate = learning_curve(features, labels)
     assert approximate.errors == pytest.approx(exact.errors, abs=0.06)
     assert approximate.sizes.tolist() == exact.sizes.tolist()
+
+
+def test_groups_are_learnt_and_left_out_as_a_whole() -> None:
+    """Four photos of each object: by the image they are known, by the object the class is not."""
+    random = np.random.default_rng(0)
+    groups = np.arange(160) // 4
+    labels = random.integers(0, 4, 40)[groups]
+    features = np.abs(random.normal(size=(40, 24))[groups] + random.normal(0, 0.05, (160, 24))).astype(np.float32)
+    mixed = random.permutation(160)
+    features, labels, groups = features[mixed], labels[mixed], groups[mixed]
+    assert learning_curve(features, labels).errors[-1] < 0.1
+    curve = learning_curve(features, labels, groups)
+    assert curve.errors[-1] > 0.5
+    assert curve.forecast(320).interval[1] - curve.forecast(320).interval[0] > 0.1

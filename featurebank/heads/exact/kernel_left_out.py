@@ -5,7 +5,8 @@ does the same for these.
 
 Targets, kernel and penalty are those of `KernelRidgeHead`, but its intercept is fitted with the weights, so that the
 predictions for an image without itself are exact: with K the kernel, A = K + alpha I and M the inverse of A without the
-direction of the intercept, the residual of image i, predicted without i, is (M T)_i / M_ii.
+direction of the intercept, the residual of image i, predicted without i, is (M T)_i / M_ii. The same holds for groups
+of images, with blocks of M.
 
 References:
     Williams, Seeger, "Using the Nyström method to speed up kernel machines", NIPS 2000.
@@ -15,6 +16,7 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,17 +48,20 @@ class KernelLeftOut:
         return np.asarray(kernel @ self.weights + self.bias)
 
 
-def kernel_left_out(kernel: np.ndarray, positions: np.ndarray, classes: int, alpha: float = ALPHA) -> KernelLeftOut:
-    """Fits kernel ridge regression, and predicts each image without itself.
+def kernel_left_out(
+    kernel: np.ndarray, positions: np.ndarray, classes: int, alpha: float = ALPHA, *, groups: np.ndarray | None = None
+) -> KernelLeftOut:
+    """Fits kernel ridge regression, and predicts each image without itself, or without its group.
 
     Args:
         kernel: (n, n) float64, symmetric and positive.
         positions: (n,) the class of each image, from 0.
         classes: the number of classes; some may have no image.
         alpha: the penalty.
+        groups: (n,) numbers, equal for images that are left out together; None to leave each out alone.
 
     Raises:
-        HeadInputError: there is one image alone, or the kernel is singular.
+        HeadInputError: there is one image or one group alone, or the kernel is singular.
 
     Example:
         >>> X = np.array([[0.0], [0.1], [1.0], [1.1]])
@@ -65,9 +70,7 @@ def kernel_left_out(kernel: np.ndarray, positions: np.ndarray, classes: int, alp
     """
     from scipy.linalg import lapack
 
-    if len(kernel) < 2:  # noqa: PLR2004 - without the only image, nothing is left
-        message = f"there is {len(kernel)} image: expected two at least, because one is left out"
-        raise HeadInputError(message)
+    _check_rest(len(kernel), groups)
     matrix = np.array(kernel, np.float64, order="F")
     matrix[np.diag_indices_from(matrix)] += alpha
     factor, failed = lapack.dpotrf(matrix, lower=1, overwrite_a=1)
@@ -80,8 +83,30 @@ def kernel_left_out(kernel: np.ndarray, positions: np.ndarray, classes: int, alp
     sums = inverse.sum(axis=1)
     bias = (sums @ targets) / sums.sum()
     weights = inverse @ (targets - bias)
-    diagonal = inverse.diagonal() - sums**2 / sums.sum()
-    return KernelLeftOut(targets - weights / diagonal[:, None], weights, bias)
+    residuals = weights / (inverse.diagonal() - sums**2 / sums.sum())[:, None]
+    for rows in _together(groups):
+        block = inverse[np.ix_(rows, rows)] - np.outer(sums[rows], sums[rows]) / sums.sum()
+        residuals[rows] = np.linalg.solve(block, weights[rows])
+    return KernelLeftOut(targets - residuals, weights, bias)
+
+
+def _check_rest(images: int, groups: np.ndarray | None) -> None:
+    if images < 2:  # noqa: PLR2004 - without the only image, nothing is left
+        message = f"there is {images} image: expected two at least, because one is left out"
+        raise HeadInputError(message)
+    if groups is not None and (groups == groups[0]).all():
+        message = f"all {images} images are of one group: expected two groups at least, because one is left out"
+        raise HeadInputError(message)
+
+
+def _together(groups: np.ndarray | None) -> Iterator[np.ndarray]:
+    """Yields the rows of each group of several images."""
+    if groups is None:
+        return
+    order = np.argsort(groups, kind="stable")
+    for rows in np.split(order, np.flatnonzero(np.diff(groups[order])) + 1):
+        if len(rows) > 1:
+            yield rows
 
 
 def rbf_distances(features: np.ndarray) -> tuple[np.ndarray, float]:
@@ -109,14 +134,20 @@ class LinearLeftOut:
         return np.asarray(inputs @ self.weights[:-1] + self.weights[-1])
 
 
-def linear_left_out(inputs: np.ndarray, positions: np.ndarray, classes: int, alpha: float = ALPHA) -> LinearLeftOut:
-    """Fits ridge regression whose intercept is not penalised, and predicts each image without itself.
+def linear_left_out(
+    inputs: np.ndarray, positions: np.ndarray, classes: int, alpha: float = ALPHA, *, groups: np.ndarray | None = None
+) -> LinearLeftOut:
+    """Fits ridge regression whose intercept is not penalised; predicts each image without itself, or without its group.
 
     Args:
         inputs: (n, d) float64.
         positions: (n,) the class of each image, from 0.
         classes: the number of classes; some may have no image.
         alpha: the penalty.
+        groups: (n,) numbers, equal for images that are left out together; None to leave each out alone.
+
+    Raises:
+        HeadInputError: there is one image or one group alone.
 
     Example:
         >>> X = np.array([[0.0], [0.1], [1.0], [1.1]])
@@ -125,6 +156,7 @@ def linear_left_out(inputs: np.ndarray, positions: np.ndarray, classes: int, alp
     """
     from scipy.linalg import cholesky, solve_triangular
 
+    _check_rest(len(inputs), groups)
     mean, targets = inputs.mean(axis=0), 2 * one_hot(positions, classes) - 1
     centred = inputs - mean
     matrix = centred.T @ centred
@@ -135,8 +167,11 @@ def linear_left_out(inputs: np.ndarray, positions: np.ndarray, classes: int, alp
     product = half @ (targets - middle)
     fitted = half.T @ product + middle
     weights = np.linalg.solve(matrix, centred.T @ (targets - middle))
-    logits = targets - (targets - fitted) / (1 - leverage)[:, None]
-    return LinearLeftOut(logits, np.vstack([weights, middle - mean @ weights]))
+    residuals = (targets - fitted) / (1 - leverage)[:, None]
+    for rows in _together(groups):
+        block = np.eye(len(rows)) - half[:, rows].T @ half[:, rows] - 1 / len(inputs)
+        residuals[rows] = np.linalg.solve(block, (targets - fitted)[rows])
+    return LinearLeftOut(targets - residuals, np.vstack([weights, middle - mean @ weights]))
 
 
 def nystroem(features: np.ndarray, count: int, *, seed: int = 0) -> np.ndarray:

@@ -76,7 +76,8 @@ def _labels(evidence: Evidence, notes: list[str]) -> tuple[LabelDoubts | None, i
         notes.append("All examined images have the same label.")
         return None, 0
     try:
-        result = doubtful_labels(bank.rows(tap, sample), labels)
+        groups = bank.groups()
+        result = doubtful_labels(bank.rows(tap, sample), labels, None if groups is None else groups[sample])
     except (HeadError, BankError, ValueError) as error:
         notes.append(f"The labels could not be examined: {one_line(error)}")
         return None, 0

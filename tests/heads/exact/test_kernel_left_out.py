@@ -62,3 +62,25 @@ def test_leaving_out_rows_is_fitting_without_them() -> None:
         others = np.delete(np.arange(12), row)
         fitted = linear_left_out(inputs[others], positions[others], 2, 0.5)
         assert result.logits[row] == pytest.approx(fitted.predict(inputs[row]), abs=1e-8)
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 1000))
+def test_leaving_out_a_group_is_fitting_without_it(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    features, positions = random.normal(size=(12, 3)), random.integers(0, 3, 12)
+    groups = np.concatenate([np.arange(4), random.integers(0, 4, 8)])
+    kernel = np.exp(-((features[:, None] - features) ** 2).sum(axis=2))
+    result = kernel_left_out(kernel, positions, 3, 0.3, groups=groups)
+    linear = linear_left_out(features, positions, 3, 0.3, groups=groups)
+    for group in range(4):
+        own, others = np.flatnonzero(groups == group), np.flatnonzero(groups != group)
+        fitted = kernel_left_out(kernel[np.ix_(others, others)], positions[others], 3, 0.3)
+        assert result.logits[own] == pytest.approx(fitted.predict(kernel[np.ix_(own, others)]), abs=1e-7)
+        plain = linear_left_out(features[others], positions[others], 3, 0.3)
+        assert linear.logits[own] == pytest.approx(plain.predict(features[own]), abs=1e-7)
+
+
+def test_one_group_is_refused() -> None:
+    with pytest.raises(HeadInputError, match="all 4 images are of one group"):
+        kernel_left_out(np.eye(4), np.array([0, 0, 1, 1]), 2, groups=np.ones(4))

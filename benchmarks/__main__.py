@@ -21,6 +21,7 @@ NAMES = {
     "advise": "what advise finds of changed labels, and how often its forecasts hold",
     "report": "a report of a grid's runs, and its page in a browser",
     "heads": "heads together against one by one, and whole grids",
+    "joined": "joined taps against pooled: accuracies, and how the parts are weighted",
     "cluster": "two processes on a cluster, against one process with two threads",
     "scale": "rates beyond one machine, a simulation of 1 to 256 workers, a plan for a billion images",
 }

@@ -18,6 +18,7 @@ from featurebank.backbone import Backbone
 from featurebank.errors import ConfigError, HeadError, unknown_name
 from featurebank.explanation.subject import Subject
 from featurebank.grafting.stage import extended
+from featurebank.grafting.trunk import taps_of, trunk_model
 from featurebank.runs.finetuned import PROBABILITIES
 from featurebank.system.runtime import import_tensorflow
 
@@ -122,8 +123,7 @@ def of_network(subject: Subject, layer: str | None, backbone: Backbone | None) -
     if backbone is None or subject.is_finetune:
         model = keras.Model(subject.fitted.input, subject.fitted.get_layer(PROBABILITIES).input)
     else:
-        taps = backbone.tap_model([subject.run.tap])
-        trunk = keras.Model(taps.input, taps.output[subject.run.tap])
+        trunk = trunk_model(backbone, taps_of(subject.bank, subject.run.tap))
         model, _ = extended(trunk, _scores(subject, trunk.output))
     outputs = _outputs(model)
     if layer is None or layer == MAP:

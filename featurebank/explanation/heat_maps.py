@@ -17,6 +17,7 @@ from featurebank.explanation.cam import (
 )
 from featurebank.explanation.computed_maps import maps_of
 from featurebank.explanation.subject import Subject
+from featurebank.fitting.joined.text import is_joined
 from featurebank.runs.run import RunRecord
 from featurebank.system.progress import SILENT, Reporter
 
@@ -49,6 +50,8 @@ def heat_maps(
     positions = np.asarray(positions, np.int64)
     if run.is_finetune:
         return [_elsewhere(f"run {run.run} is a fine-tune", run)] * len(positions)
+    if is_joined(run.tap, bank.taps):
+        return [f"run {run.run} sees several parts side by side, of which no single map can be drawn"] * len(positions)
     subject = Subject.of(bank, run, reporter=reporter)
     try:
         weights = linear_weights(subject)

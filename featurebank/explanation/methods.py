@@ -13,6 +13,7 @@ from featurebank.backbone.network import FORMS
 from featurebank.errors import HeadError
 from featurebank.explanation import cam, gradients
 from featurebank.explanation.subject import Subject
+from featurebank.grafting.trunk import taps_of
 
 CAM, GRADCAM, OCCLUSION = "cam", "gradcam", "occlusion"
 
@@ -100,9 +101,9 @@ def _gradcam(subject: Subject, layer: str | None, backbone: Callable[[], Backbon
         )
         raise HeadError(message)
     whole = gradients.of_network(subject, layer, network)
-    taps = () if subject.is_finetune else (subject.run.tap,)
+    taps = [] if subject.is_finetune else taps_of(subject.bank, subject.run.tap)
     return Method(
-        GRADCAM, taps, lambda batch: whole(batch.squares, subject.places[batch.classes]), whole.layer
+        GRADCAM, tuple(taps), lambda batch: whole(batch.squares, subject.places[batch.classes]), whole.layer
     )  # fmt: skip
 
 

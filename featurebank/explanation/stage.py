@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Annotated, Literal
@@ -23,6 +23,7 @@ from featurebank.explanation.methods import CAM, OCCLUSION, ImageBatch, Method, 
 from featurebank.explanation.occlusion import GRID, occlusion_map
 from featurebank.explanation.pictures import ImageReader, ImageToExplain
 from featurebank.explanation.subject import Subject
+from featurebank.grafting.trunk import taps_of
 from featurebank.runs.run import RunRecord
 from featurebank.system.options import OptionProblem, StageOptions
 from featurebank.system.progress import SILENT, Advance, Reporter
@@ -114,8 +115,8 @@ class _ExplanationJob:
             self._method: Method | None = choose_method(subject, options.method, options.layer, load)
         self.name = self._method.name if self._method else OCCLUSION
         self.layer = self._method.layer if self._method else None
-        own = () if subject.is_finetune else (subject.run.tap,)
-        taps = self._method.taps if self._method else own
+        self._own = [] if subject.is_finetune else taps_of(bank, subject.run.tap)
+        taps = self._method.taps if self._method else self._own
         self._features = ImageFeatures(bank, taps, load, batch_size=options.batch_size, reporter=reporter)
         self._reader = ImageReader(bank)
         self._labels, self._closed = bank.labels(), "test" not in subject.run.metrics
@@ -154,7 +155,7 @@ class _ExplanationJob:
     def _explained(self, images: list[ImageToExplain], advance: Advance) -> Iterator[Explanation]:
         squares, positions = np.stack([one.square for one in images]), self._reader.positions(images)
         features = self._features(positions, squares)
-        probabilities = self._subject.probabilities(squares if self._subject.is_finetune else features[self._tap])
+        probabilities = self._subject.probabilities(squares if self._subject.is_finetune else self._rows(features))
         predicted = probabilities.argmax(axis=1)
         classes = predicted if self._index is None else np.full(len(images), self._index)
         if self._method:
@@ -172,15 +173,16 @@ class _ExplanationJob:
                 image.frame,
             )  # fmt: skip
 
-    @property
-    def _tap(self) -> str:
-        return self._subject.run.tap
+    def _rows(self, features: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Returns what the head sees, (n, ...)."""
+        parts = [features[tap] for tap in self._own]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
     def _predict(self, squares: np.ndarray) -> np.ndarray:
         """Returns the probabilities of images that no bank has, (n, classes)."""
         if self._subject.is_finetune:
             return self._subject.probabilities(squares)
-        return self._subject.probabilities(self._features(np.full(len(squares), -1), squares)[self._tap])
+        return self._subject.probabilities(self._rows(self._features(np.full(len(squares), -1), squares)))
 
     def _label(self, position: int) -> str | None:
         """Returns the class that the bank has for an image, unless the test split is closed for the run."""

@@ -12,7 +12,9 @@ from featurebank.backbone.recorded import plain_tap
 from featurebank.backbone.taps import CLASS_TOKEN, CLS, MAP, POOLED
 from featurebank.bank import Bank
 from featurebank.errors import HeadError, unknown_name
+from featurebank.fitting.joined.text import is_joined
 from featurebank.fitting.scoring import align
+from featurebank.grafting.trunk import taps_of
 from featurebank.runs.finetuned import is_finetuned, predict_batch
 from featurebank.runs.probabilities import load_fitted
 from featurebank.runs.run import RunRecord
@@ -36,8 +38,11 @@ class Subject:
         """Loads the head or the model of a run.
 
         Raises:
-            HeadError: the run failed, was trained on a fold, or belongs to another bank or to another state of it.
+            HeadError: the run failed, was trained on a fold, or belongs to another bank or to another state of it; or
+                its tap needs several networks or columns.
         """
+        if not is_finetuned(run):
+            taps_of(bank, run.tap, run.joined)
         return cls(bank, run, load_fitted(bank, run, reporter=reporter))
 
     @property
@@ -46,8 +51,15 @@ class Subject:
         return is_finetuned(self.run)
 
     @property
+    def is_joined(self) -> bool:
+        """Whether the head sees several taps side by side."""
+        return is_joined(self.run.tap, self.bank.taps)
+
+    @property
     def pooling(self) -> str | None:
         """How the features of the head follow from the map: "avg", "max", or None if they are the map itself."""
+        if self.is_joined:
+            return None
         step = plain_tap(self.bank.recipe, self.run.tap).step
         return step if step in _POOLINGS else None
 
@@ -57,9 +69,9 @@ class Subject:
 
         "pooled" is no average in networks that normalise the average of the map, nor where a class token is pooled.
         """
-        source, step = plain_tap(self.bank.recipe, self.run.tap)
-        if self.is_finetune:
+        if self.is_finetune or self.is_joined:
             return None
+        source, step = plain_tap(self.bank.recipe, self.run.tap)
         if step in _POOLINGS:
             # Of a transformer, a layer may give tokens, whose map is another tap.
             return f"{source}:map" if self.bank.recipe.get("pooling") and source != MAP else source
@@ -69,7 +81,7 @@ class Subject:
     @property
     def lack_of_places(self) -> str:
         """Why the features of a transformer belong to no places of the image; empty if they do."""
-        if self.is_finetune:
+        if self.is_finetune or self.is_joined:
             return ""
         source, step = plain_tap(self.bank.recipe, self.run.tap)
         pooling = self.bank.recipe.get("pooling", "")

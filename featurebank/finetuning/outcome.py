@@ -9,6 +9,7 @@ import numpy as np
 from featurebank.bank import Bank
 from featurebank.errors import HeadError
 from featurebank.finetuning.task import ValidationResult
+from featurebank.fitting.joined.rows import feature_rows
 from featurebank.grafting.proof import tolerance_of
 from featurebank.runs.finetuned import is_finetuned
 from featurebank.runs.run import RunRecord
@@ -42,7 +43,9 @@ def check_start(bank: Bank, run: RunRecord, result: ValidationResult, labels: np
             top = np.sort(result.probabilities, axis=1)[:, -2:]
             clear = top[:, 1] - top[:, 0] > 2 * tolerance_of(bank, run.tap)
         different = int(((right != recorded) & clear).sum())
-    types = {"float32"} if is_finetuned(run) else {bank.tap_dtype(run.tap), bank.recipe["precision"]}
+    types = (
+        {"float32"} if is_finetuned(run) else {feature_rows(bank, run.tap).tap_dtype(run.tap), bank.recipe["precision"]}
+    )
     allowed = max(_IMAGES[kind] for kind in types)
     if different > allowed:
         message = (

@@ -12,6 +12,7 @@ from featurebank.backbone import Backbone
 from featurebank.bank import Bank
 from featurebank.errors import DatasetError, FeatureBankError, HeadError
 from featurebank.extraction.source_images import source_dataset, unchanged
+from featurebank.fitting.joined.rows import feature_rows
 from featurebank.grafting.metadata import Proof
 
 IMAGES = 16
@@ -58,12 +59,16 @@ def sample_of(bank: Bank, tap: str, backbone: Backbone, splits: Sequence[str]) -
         raise DatasetError(message)
     positions = [position for position, _ in places]
     ids = bank.ids()
-    return Sample(np.stack(images), bank.rows(tap, positions), tuple(ids[position] for position in positions))
+    return Sample(
+        np.stack(images),
+        feature_rows(bank, tap).rows(tap, np.array(positions)),
+        tuple(ids[position] for position in positions),
+    )
 
 
 def tolerance_of(bank: Bank, tap: str, limits: Mapping[str, float] = TOLERANCE) -> float:
     """Returns the maximum difference between the probabilities of a graft and of the head, for a tap of a bank."""
-    return max(limits[bank.tap_dtype(tap)], limits[bank.recipe["precision"]])
+    return max(limits[feature_rows(bank, tap).tap_dtype(tap)], limits[bank.recipe["precision"]])
 
 
 def prove_layers(

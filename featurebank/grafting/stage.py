@@ -8,7 +8,7 @@ finds any difference in preprocessing, resizing, weights or layers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
@@ -19,6 +19,7 @@ from featurebank.backbone import Backbone
 from featurebank.backbone.recorded import load_recorded
 from featurebank.bank import Bank
 from featurebank.errors import BankWarning, HeadError, HeadWarning
+from featurebank.fitting.joined.rows import feature_rows
 from featurebank.grafting.certainty.embedding import last_input, operation_of
 from featurebank.grafting.foreign.graft import ForeignGraft, join_foreign
 from featurebank.grafting.foreign.trunks import OpenVINOTrunk
@@ -26,6 +27,7 @@ from featurebank.grafting.head_layers import no_layers, probabilities_of
 from featurebank.grafting.metadata import About, Proof
 from featurebank.grafting.proof import prove_joined, prove_layers, sample_of
 from featurebank.grafting.side_by_side import JoinedModel
+from featurebank.grafting.trunk import taps_of, trunk_model
 from featurebank.runs.run import FINETUNE, RunRecord, read_run
 from featurebank.system.progress import SILENT, Reporter
 from featurebank.system.runtime import import_tensorflow, installed_versions
@@ -73,11 +75,12 @@ def grafted(
     if isinstance(run, RunRecord) and run.is_finetune:
         return _finetuned(bank, run, form)
     head, tap = (trained_head(bank, run), run.tap) if isinstance(run, RunRecord) else (run, tap or "pooled")
-    _check_width(head, bank.tap_shape(tap), tap)
+    taps = taps_of(bank, tap)
+    _check_width(head, feature_rows(bank, tap).tap_shape(tap), tap)
     backbone = load_recorded(bank.recipe, bank.manifest.source, backbone=backbone)
     about = _about(bank, backbone.recipe, run, type(head).__name__, tap)
     with reporter.step(f"joining {backbone.name} and its head"):
-        model, layers, operation = _joined(backbone, tap, head, about, form)
+        model, layers, operation = _joined(backbone, taps, head, about, form)
     if not proof:
         images = _noise(backbone.image_size)
         return Grafted(model, about, images, run_model(model, images), head, operation)
@@ -136,7 +139,8 @@ def check_layers(bank: Bank, run: RunRecord) -> None:
     import keras
 
     try:
-        trained_head(bank, run).keras_layers_(keras.Input(bank.tap_shape(run.tap)))
+        taps_of(bank, run.tap, run.joined)
+        trained_head(bank, run).keras_layers_(keras.Input(feature_rows(bank, run.tap).tap_shape(run.tap)))
     except HeadError as error:
         raise no_layers(str(run.spec), error, "") from error
 
@@ -191,18 +195,15 @@ def _about(bank: Bank, recipe: Mapping[str, Any], run: RunRecord | Any, name: st
     )  # fmt: skip
 
 
-def _joined(backbone: Backbone, tap: str, head: Any, about: About, form: str) -> tuple[Any, Any, str]:
+def _joined(backbone: Backbone, taps: Sequence[str], head: Any, about: About, form: str) -> tuple[Any, Any, str]:
     """Returns the model, a Keras model of its head alone (from features), and the operation of `Grafted`.
 
     The head is None for a `JoinedModel`.
     """
     if backbone.form != "keras":
-        return *join_foreign(backbone, tap, head, about, form), ""
+        return *join_foreign(backbone, taps, head, about, form), ""
     import_tensorflow()
-    import keras
-
-    taps = backbone.tap_model([tap])
-    trunk = keras.Model(taps.input, taps.output[tap], name=taps.name)
+    trunk = trunk_model(backbone, taps)
     if form == "joined":
         return JoinedModel(trunk, head, about), None, ""
     try:

@@ -87,6 +87,13 @@ class JoinedTap:
         """Whether all parts are taps of the bank itself, so that one model can compute them."""
         return not self.columns and all(part.places is None for part in self.parts)
 
+    @property
+    def sources(self) -> str:
+        """What computes the features, in words: networks, and columns of metadata."""
+        banks = {part.bank.path: str(part.bank.recipe["backbone"]) for part in self.parts}
+        columns = [f"the columns {', '.join(self.columns)}"] if self.columns else []
+        return " and ".join([*banks.values(), *columns])
+
     def identity(self) -> dict[str, Any]:
         """Returns what a run on these features depends on beside its bank, as JSON values.
 

@@ -5,6 +5,7 @@ Such a graft predicts; it cannot be trained. In a file, trunk and head are one g
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -29,11 +30,11 @@ class ForeignGraft:
         trunk: the network up to the tap.
         layers: a Keras model from the features of the tap to the probabilities of all classes.
         backbone: the network, for formats that its own library writes.
-        tap: the tap.
+        taps: the taps, whose vectors are joined if there are several.
     """
 
-    def __init__(self, trunk: OpenVINOTrunk, layers: Any, backbone: Backbone, tap: str) -> None:
-        self.trunk, self.layers, self.backbone, self.tap = trunk, layers, backbone, tap
+    def __init__(self, trunk: OpenVINOTrunk, layers: Any, backbone: Backbone, taps: Sequence[str]) -> None:
+        self.trunk, self.layers, self.backbone, self.taps = trunk, layers, backbone, taps
 
     def predict(self, images: np.ndarray, batch_size: int = 32, verbose: Any = 0) -> np.ndarray:
         """Returns probabilities (n, classes) float32.
@@ -59,12 +60,12 @@ class ForeignGraft:
         return model
 
 
-def join_foreign(backbone: Backbone, tap: str, head: Any, about: About, form: str) -> tuple[Any, Any]:
+def join_foreign(backbone: Backbone, taps: Sequence[str], head: Any, about: About, form: str) -> tuple[Any, Any]:
     """Joins a network that is not of Keras with a head.
 
     Args:
         backbone: the network.
-        tap: the tap that the head was trained on.
+        taps: the taps that the head was trained on.
         head: the fitted head.
         about: the metadata.
         form: "layers" for a graft whose head is layers, otherwise the head stays as it is.
@@ -77,17 +78,17 @@ def join_foreign(backbone: Backbone, tap: str, head: Any, about: About, form: st
         EngineError: OpenVINO cannot run the network.
     """
     if form != "layers":
-        return JoinedModel(OpenVINOTrunk.of(backbone, tap), head, about), None
+        return JoinedModel(OpenVINOTrunk.of(backbone, taps), head, about), None
     import_tensorflow()
     import keras
 
-    trunk = OpenVINOTrunk.of(backbone, tap)
+    trunk = OpenVINOTrunk.of(backbone, taps)
     features = keras.Input(trunk.row_shape, name="features")
     try:
         layers = keras.Model(features, probabilities_of(features, head, len(about.classes)))
     except HeadError as error:
         raise no_layers(about.head, error, "; or export it as a .fbmodel file") from error
-    return ForeignGraft(trunk, layers, backbone, tap), layers
+    return ForeignGraft(trunk, layers, backbone, taps), layers
 
 
 def check_form(backbone: Backbone, suffix: str, forms: tuple[str, ...]) -> None:

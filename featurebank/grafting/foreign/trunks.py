@@ -7,6 +7,7 @@ network. It lives in memory as the two parts of OpenVINO's files: the descriptio
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 
 from featurebank.backbone import Backbone
 from featurebank.engine.openvino import convert_network
+from featurebank.engine.saved_networks import tap_name
 from featurebank.system.imports.openvino import compile_model, import_openvino, preserve_signal_stack
 from featurebank.system.runtime import threads
 
@@ -36,8 +38,8 @@ class OpenVINOTrunk:
         self.description, self.weights = description, weights
 
     @classmethod
-    def of(cls, backbone: Backbone, tap: str) -> OpenVINOTrunk:
-        """Converts a network.
+    def of(cls, backbone: Backbone, taps: Sequence[str]) -> OpenVINOTrunk:
+        """Converts a network up to some taps, whose vectors are joined if there are several.
 
         Raises:
             EngineError: OpenVINO cannot run this network.
@@ -45,7 +47,7 @@ class OpenVINOTrunk:
         """
         with preserve_signal_stack(), tempfile.TemporaryDirectory() as place:
             openvino = import_openvino()
-            model = convert_network(backbone, [tap])
+            model = _joined(convert_network(backbone, taps), len(taps))
             (parameter,) = model.get_parameters()
             parameter.set_element_type(openvino.Type.f32)  # pixels may be between whole numbers, after a resize
             parameter.set_partial_shape(openvino.PartialShape([-1, backbone.image_size, backbone.image_size, 3]))
@@ -84,3 +86,12 @@ class OpenVINOTrunk:
         # By default OpenVINO would compute in bfloat16 on processors that have it.
         options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads()}
         return compile_model(import_openvino().Core(), self.model(), options)
+
+
+def _joined(model: Any, taps: int) -> Any:
+    """Returns a model of OpenVINO with one output: that of its only tap, or those of all taps side by side."""
+    if taps == 1:
+        return model
+    openvino = import_openvino()
+    outputs = [model.output(tap_name(place)).get_node().input_value(0) for place in range(taps)]
+    return openvino.Model([openvino.opset13.concat(outputs, 1)], model.get_parameters(), "trunk")

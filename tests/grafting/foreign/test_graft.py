@@ -27,6 +27,7 @@ pytestmark = [pytest.mark.networks, pytest.mark.heavy]
 HEADS = (
     {"kind": "softmax", "epochs": 5, "tap": "pooled"},
     {"kind": "softmax", "epochs": 5, "tap": "tokens"},
+    {"kind": "softmax", "epochs": 5, "tap": "pooled+cls"},
     {"kind": "conv", "epochs": 1, "tap": "map"},
     {"kind": "knn", "tap": "pooled"},
 )
@@ -55,7 +56,7 @@ def transformer() -> Backbone:
 
 @pytest.fixture(scope="module")
 def foreign_bank(place: Path, shown: Path, transformer: Backbone) -> Bank:
-    return extract(load_dataset(str(shown)), transformer, ["pooled", "tokens", "map"], cache=place / "foreign")
+    return extract(load_dataset(str(shown)), transformer, ["pooled", "tokens", "map", "cls"], cache=place / "foreign")
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +70,8 @@ def runs(foreign_bank: Bank) -> dict[str, RunRecord]:
     [
         *(("softmax pooled", name) for name in SUFFIXES),
         ("softmax tokens", "onnx"),
+        ("softmax pooled+cls", "onnx"),
+        ("softmax pooled+cls", "openvino"),
         ("conv map", "openvino"),
         ("knn pooled", "joined"),
     ],

@@ -51,7 +51,7 @@ def proved(backbone: Backbone, *taps: str) -> None:
         session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
         assert [one.name for one in session.get_inputs()] == ["image"]
         (found,) = session.run(None, {"image": IMAGES.astype(np.float32)})
-        expected = OpenVINOTrunk.of(backbone, tap).predict(IMAGES)
+        expected = OpenVINOTrunk.of(backbone, [tap]).predict(IMAGES)
         assert found.shape == expected.shape
         assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
 

@@ -165,7 +165,7 @@ def _write(graft: Grafted, kind: Format, about: About, path: Path) -> float:
 def _with_features(model: Any, operation: str) -> Any:
     """Returns a graft of layers with its features as a second output."""
     if isinstance(model, ForeignGraft):
-        return ForeignGraft(model.trunk, with_embedding(model.layers, ""), model.backbone, model.tap)
+        return ForeignGraft(model.trunk, with_embedding(model.layers, ""), model.backbone, model.taps)
     return with_embedding(model, operation)
 
 

@@ -72,6 +72,11 @@ class JoinedHead(Head):
         return bool(self.head_.saw_validation)
 
     @property
+    def gives_scores(self) -> bool:
+        """Whether that is so of the head inside; see `Head.gives_scores`."""
+        return bool(getattr(self, "head_", self.head).gives_scores)
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """The names of the columns of metadata that the head takes."""
         return self.scaling_.encoding.names if self.scaling_.encoding else ()

@@ -97,7 +97,10 @@ class FinetuneOptions(StageOptions):
     plateau_patience: int = 2
     plateau_floor: float = 0.0
     label_smoothing: float = 0.0
-    class_weight: Annotated[str | Sequence[float] | None, '"balanced" or a list of numbers above 0'] = None
+    class_weight: Annotated[
+        str | Sequence[float] | Mapping[str, float] | None,
+        '"balanced", a list of numbers above 0, or numbers by the name of a class',
+    ] = None
     batch_size: int = 32
     min_delta: float = 0.0
     monitor: str = "val_accuracy"

@@ -27,7 +27,7 @@ class RunningPhase:
         self._task, phase, network = task, task.phases[number], task.network
         self.training = training = phase.training
         self.steps = len(order(len(task.labels), training.batch_size, (0,)))  # of each epoch
-        class_weights = training.class_weights(task.labels, int(network.places.max()) + 1, weights=task.weights)
+        class_weights = training.class_weights(task.labels, len(task.trained), task.trained, task.weights)
         network.set_momenta(phase, self.steps, task.options.batch_norm_momentum)
         self._program = phase_step(network, phase, task.options, class_weights)
         self._variables = network.variables(phase)

@@ -19,7 +19,7 @@ from featurebank.bank import Bank
 from featurebank.bank.locks.claims import hold_run
 from featurebank.bank.maintenance.unfinished import CHECKPOINT, remove_temporaries
 from featurebank.bank.vectors import positions_in
-from featurebank.errors import ConfigError
+from featurebank.errors import ConfigError, DatasetWarning
 from featurebank.extraction.source_images import SourceImages
 from featurebank.finetuning.checkpoint import TrainingState
 from featurebank.finetuning.input_scaling import check_mixed, mixed, normalized
@@ -29,7 +29,7 @@ from featurebank.finetuning.outcome import check_start, gain
 from featurebank.finetuning.phases import ALL, Phase, describe, describe_batch_norm, plan_phases
 from featurebank.finetuning.program import TrainedModel
 from featurebank.finetuning.task import Task, ValidationResult, predict_rows
-from featurebank.fitting.checks import check_splits
+from featurebank.fitting.checks import check_splits, untrained_line
 from featurebank.fitting.weights import training_images
 from featurebank.grafting.formats import KerasFormat
 from featurebank.grafting.metadata import About
@@ -45,6 +45,7 @@ from featurebank.system import digest
 from featurebank.system.backing.directories import is_file, remove
 from featurebank.system.files import atomic_path
 from featurebank.system.progress import SILENT, Reporter
+from featurebank.training.class_weights import class_numbers
 
 _SCORED = 2000
 """Maximum number of training images for the final training accuracy, which shows over-fitting."""
@@ -79,7 +80,9 @@ class _Finetune:
     def __init__(self, start: RunRecord, bank: Bank, requested: FinetuneOptions, reporter: Reporter) -> None:
         self._start, self._bank, self._requested, self._reporter = start, bank, requested, reporter
         self._options = replace(
-            requested, batch_norm=requested.batch_norm or recorded_batch_norm(bank.recipe, bank.manifest.source)
+            requested,
+            batch_norm=requested.batch_norm or recorded_batch_norm(bank.recipe, bank.manifest.source),
+            class_weight=class_numbers(requested.class_weight, bank.classes),
         )
         self._directory = bank.path / "runs"
         self.name = self._find_name(bank)
@@ -113,6 +116,8 @@ class _Finetune:
         trained = training_images(self._bank, positions_in(self._bank, "train"))
         if weight_line := self._bank.weight_line():
             self._reporter.say(weight_line)
+        if untrained := untrained_line(self._bank.labels()[trained.positions], self._bank.classes):
+            self._reporter.warn(untrained, DatasetWarning)
         train = SourceImages(self._bank, ["train"], positions=trained.positions, reporter=self._reporter)
         val = SourceImages(self._bank, ["val"], reporter=self._reporter)
         head = Task(TrainedModel(model, self._options), train, val, phases, self._options).evaluate()

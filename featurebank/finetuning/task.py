@@ -65,6 +65,12 @@ class Task:
         """The place of each training image's class among those that the head has seen, (n,) int32."""
         return np.asarray(self.network.places[self.train.labels])
 
+    @cached_property
+    def trained(self) -> list[int]:
+        """The numbers of the classes that the head has seen, in the order of their places."""
+        places = self.network.places
+        return [int(number) for number in np.argsort(places, kind="stable") if places[number] >= 0]
+
     def evaluate(self, part: int = 0, parts: int = 1) -> ValidationResult:
         """Evaluates the model on the validation images, or on one of several equal parts of them.
 

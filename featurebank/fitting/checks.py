@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from featurebank.bank import Bank
 from featurebank.bank.vectors import positions_in
 from featurebank.errors import DatasetError
 from featurebank.fitting.weights import training_images
+from featurebank.system.alike import enumerate_some
 from featurebank.words import counted
 
 
@@ -59,3 +62,20 @@ def check_splits(bank: Bank) -> None:
             "images, so every head would misclassify all of them: check the labels (are they classes?), or add images"
         )
         raise DatasetError(message)
+
+
+def untrained_line(labels: np.ndarray, names: Sequence[str]) -> str | None:
+    """Returns one line for the user about the classes that training lacks; None if it lacks none.
+
+    Args:
+        labels: (n,) the labels of the training images.
+        names: the names of all classes.
+
+    Example:
+        >>> untrained_line(np.array([0, 0, 2]), ["ant", "bee", "cow"])
+        "no training image of class 'bee': every head misclassifies its images"
+    """
+    missing = [names[label] for label in np.setdiff1d(np.arange(len(names)), labels)]
+    if not missing:
+        return None
+    return f"no training image of class {enumerate_some(missing)}: every head misclassifies its images"

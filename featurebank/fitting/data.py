@@ -180,10 +180,6 @@ class TrainingData:
         """The shape of one image's features."""
         return tuple(self.X.shape[1:])
 
-    def unseen(self, names: Sequence[str]) -> list[str]:
-        """Returns the names of the classes with validation images but without training images."""
-        return [names[label] for label in np.setdiff1d(self.y_val, self.y)]
-
 
 def load_validation(bank: FeatureRows, tap: str, positions: np.ndarray, *, beside: int) -> Features:
     """Loads the features of validation images beside so many rows of training images; see `load_features`."""

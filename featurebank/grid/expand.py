@@ -21,7 +21,7 @@ from featurebank.heads.kinds import HeadKind
 from featurebank.heads.needs import MAPS, MAPS_AT_A_CUT, VECTORS
 from featurebank.system import digest
 from featurebank.system.progress import SILENT, Reporter
-from featurebank.training.class_weights import weights_of_classes
+from featurebank.training.class_weights import CLASS_WEIGHT, class_numbers, weights_of_classes
 from featurebank.training.common_parameters import CALIBRATE, IGNORE, SAMPLE_WEIGHT, USE, uncalibrated
 from featurebank.words import counted, problem_lines, shown
 
@@ -119,7 +119,9 @@ def _specs(block: GridBlock, bank: Bank, taps: Sequence[str], tails: Tails) -> t
             problems += [f"{block.at(name)}{line}" for name, line in lines]
             if kind and not messages:
                 name = str(values.get("name", "")).strip()
-                specs.append(HeadSpec(kind.name, plain(kind.full_params(params)), canonical_tap(bank, tap), name=name))
+                numbered = {**params, CLASS_WEIGHT: class_numbers(params.get(CLASS_WEIGHT), bank.classes)}
+                own = kind.full_params(numbered if CLASS_WEIGHT in params else params)
+                specs.append(HeadSpec(kind.name, plain(own), canonical_tap(bank, tap), name=name))
     return specs, problems
 
 
@@ -185,11 +187,12 @@ def _problems(
     if not wrong:
         wrong = list(_unrecordable(kind, params))
         yield from wrong
-    if isinstance(params.get("class_weight"), Mapping) and not wrong:
+    if isinstance(params.get(CLASS_WEIGHT), Mapping) and not wrong:
         try:
-            weights_of_classes(params["class_weight"], np.ones(len(bank.classes)), range(len(bank.classes)))
+            by_number = class_numbers(params[CLASS_WEIGHT], bank.classes)
+            weights_of_classes(by_number, np.ones(len(bank.classes)), range(len(bank.classes)))
         except HeadInputError as error:
-            yield "class_weight", f"head '{kind.name}': {error} (labels are the numbers of the classes)"
+            yield CLASS_WEIGHT, f"head '{kind.name}': {error} (labels are the names or the numbers of the classes)"
 
 
 def _map_advice(bank: Bank, tap: str) -> str:

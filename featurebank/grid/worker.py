@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from featurebank.bank import Bank
 from featurebank.bank.locks.claims import Claims
 from featurebank.errors import BankError, DatasetWarning, FeatureBankError
+from featurebank.fitting.checks import untrained_line
 from featurebank.fitting.data import TrainingData
 from featurebank.fitting.fit import fit_heads
 from featurebank.fitting.fitted import Fitted
@@ -23,7 +24,6 @@ from featurebank.grid.jobs import Job
 from featurebank.grid.journal import Journal
 from featurebank.grid.time_budget import Clock, Speed, make_pieces
 from featurebank.heads.memory import is_shortage
-from featurebank.system.alike import enumerate_some
 from featurebank.system.progress import Advance, Reporter, no_advance
 from featurebank.training.loop import between_epochs
 from featurebank.words import counted
@@ -205,9 +205,6 @@ class JobRunner:
             self._announced.add(data.tap)
 
     def _warn_of_unseen(self, data: TrainingData) -> None:
-        if not self._warned_of_unseen and (unseen := data.unseen(self._bank.classes)):
-            self._reporter.warn(
-                f"no training image of class {enumerate_some(unseen)}: every head misclassifies its images",
-                DatasetWarning,
-            )
+        if not self._warned_of_unseen and (line := untrained_line(data.y, self._bank.classes)):
+            self._reporter.warn(line, DatasetWarning)
             self._warned_of_unseen = True

@@ -36,6 +36,7 @@ from featurebank.heads.weighted import WeightedHead
 from featurebank.system.progress import detail
 from featurebank.system.runtime import threads
 from featurebank.system.validation import count, number, optional, refuse
+from featurebank.training.class_weights import ClassWeight, class_weight_check
 from featurebank.words import counted
 
 _SCORE_BYTES = 16
@@ -63,6 +64,7 @@ class XGBoostHead(WeightedHead):
         reg_lambda: L2 penalty of the leaves.
         pca: boost on so many principal components, or on all of them where images or features are fewer, which is
             another and much faster model; None is the raw one.
+        class_weight: "balanced", a list of numbers in the order of `classes_`, or a dictionary {label: number}.
         early_stopping_rounds: rounds without a better validation loss before it stops.
         random_state: seed.
     """
@@ -79,6 +81,7 @@ class XGBoostHead(WeightedHead):
     reg_lambda: float = 1.0
     pca: int | None = None
     early_stopping_rounds: int = 10
+    class_weight: ClassWeight = None
     random_state: int = 0
 
     def fit_shared(self, shared: Shared, validation_data: tuple[np.ndarray, np.ndarray] | None = None) -> Self:
@@ -94,6 +97,7 @@ class XGBoostHead(WeightedHead):
 
         self.check()
         self._check_memory(shared)
+        shared = shared.weighted(self.class_weight)
         components = None if self.pca is None else min(self.pca, *shared.X.shape)
         self.steps_ = fit_transforms(shared, standardize=False, pca=components)
         on_block = shared.passes.on_block if isinstance(shared, StreamedShared) else _do_nothing
@@ -132,6 +136,7 @@ class XGBoostHead(WeightedHead):
             optional(count("pca", self.pca)),
             count("early_stopping_rounds", self.early_stopping_rounds),
             count("random_state", self.random_state, least=0),
+            class_weight_check(self.class_weight),
         ])  # fmt: skip
 
     def working_bytes(self, images: int, shape: tuple[int, ...], classes: int) -> int:

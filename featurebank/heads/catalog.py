@@ -44,7 +44,8 @@ def _exact(name: str, target: str, what: str, counterpart: str, **more: Any) -> 
 
 def _boosted(name: str, what: str, **defaults: Any) -> HeadKind:
     target = "featurebank.heads.boosted:XGBoostHead"
-    return HeadKind(name, target, what, defaults, revised=_boosted_revision)  # XGBClassifier's signature hides defaults
+    # XGBClassifier's signature hides defaults
+    return HeadKind(name, target, what, defaults, revised=_boosted_revision, added=_WEIGHTED)
 
 
 _WEIGHTED = ("class_weight",)
@@ -110,6 +111,7 @@ _KINDS = (
         "featurebank.heads.exact.closed_form:LDAHead",
         "linear discriminants with a shrunk covariance",
         "sklearn.discriminant_analysis:LinearDiscriminantAnalysis",
+        added=_WEIGHTED,
     ),
     _exact(
         "svm",
@@ -124,6 +126,7 @@ _KINDS = (
         "featurebank.heads.exact.kernels:KernelRidgeHead",
         "least squares on the labels, with a kernel",
         "sklearn.kernel_ridge:KernelRidge",
+        added=_WEIGHTED,
     ),
     HeadKind("knn", "sklearn.neighbors:KNeighborsClassifier", "the nearest training images", parallel=True),
     HeadKind("random_forest", "sklearn.ensemble:RandomForestClassifier", "the vote of random trees", parallel=True),
@@ -132,6 +135,7 @@ _KINDS = (
         "featurebank.heads.exact.closed_form:NearestMeanHead",
         "the class with the nearest mean",
         "sklearn.neighbors:NearestCentroid",
+        added=_WEIGHTED,
     ),
     _boosted("xgboost", "boosted trees on the features themselves; minutes"),
     _boosted("xgboost_pca", "boosted trees on 128 principal components, 64 bins; seconds", pca=128, max_bin=64),

@@ -25,7 +25,7 @@ from featurebank.heads.keras_layers import dense, flat
 from featurebank.heads.weighted import WeightedHead
 from featurebank.system.validation import count, optional, refuse, switch
 from featurebank.training.activations import softmax
-from featurebank.training.class_weights import weights_of_classes
+from featurebank.training.class_weights import ClassWeight, class_weight_check, weights_of_classes
 
 _WORKING_MEMORY_MB = 128
 """What an estimator may take for distances at a time; scikit-learn's own limit is a gigabyte, for each thread."""
@@ -39,21 +39,26 @@ class EstimatorHead(WeightedHead):
         standardize: bring each feature to mean 0 and variance 1 over the training images.
         pca: keep so many principal components; None keeps the features as they are.
         random_state: seed of the PCA and, where it takes one, of the estimator.
+        class_weight: for an estimator that can weight images and has no such parameter itself: "balanced", a list of
+            numbers in the order of `classes_`, or a dictionary {label: number}.
     """
 
     saved_as = "estimator"
 
     def __init__(
-        self, estimator: Any = None, *, standardize: bool = False, pca: int | None = None, random_state: int = 0
-    ) -> None:
+        self, estimator: Any = None, *, standardize: bool = False, pca: int | None = None, random_state: int = 0,
+        class_weight: ClassWeight = None,
+    ) -> None:  # fmt: skip
         self.estimator = estimator
         self.standardize = standardize
         self.pca = pca
         self.random_state = random_state
+        self.class_weight = class_weight
 
     def check(self) -> None:
         """Raises HeadError where a parameter of the steps before is wrong; the estimator checks its own."""
-        refuse(type(self).__name__, [switch("standardize", self.standardize), optional(count("pca", self.pca))])
+        checks = [switch("standardize", self.standardize), optional(count("pca", self.pca))]
+        refuse(type(self).__name__, [*checks, class_weight_check(self.class_weight)])
 
     def wrong_values(self, names: Iterable[str]) -> Iterator[tuple[str, str]]:
         """Yields what is wrong with the values of parameters, also by the estimator's own table."""
@@ -109,6 +114,7 @@ class EstimatorHead(WeightedHead):
             HeadInputError: `pca` is more than there is, or the estimator refuses something.
         """
         self.check()
+        shared = shared.weighted(self.class_weight)
         weights = {} if shared.weights is None else {"sample_weight": shared.weights}
         self.steps_ = fit_transforms(shared, standardize=self.standardize, pca=self.pca)
         self.estimator_ = clone(self.estimator)

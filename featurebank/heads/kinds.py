@@ -14,8 +14,8 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from featurebank.errors import ConfigError, unknown_name
-from featurebank.system import digest
 from featurebank.system.runtime import threads
+from featurebank.training.class_weights import CLASS_WEIGHT
 from featurebank.training.common_parameters import (
     CALIBRATE,
     SAMPLE_WEIGHT,
@@ -23,6 +23,7 @@ from featurebank.training.common_parameters import (
     is_calibrated,
     own_params,
 )
+from featurebank.training.common_parameters import canonical_text as _text
 
 _BEFORE = ("standardize", "pca")
 """Parameters of the steps before a scikit-learn estimator."""
@@ -145,7 +146,7 @@ class HeadKind:
     @cached_property
     def default_params(self) -> Mapping[str, Any]:
         """The defaults of the parameters, as far as a record can hold them; raises what `target_class` raises."""
-        params = {} if self.own else {"standardize": False, "pca": None}
+        params = {} if self.own else dict.fromkeys(self._before) | {"standardize": False}
         for name, parameter in inspect.signature(self.target_class).parameters.items():
             known = name not in _NOT_RECORDED and parameter.default is not parameter.empty
             if known and _text(parameter.default) is not None:
@@ -160,7 +161,11 @@ class HeadKind:
         """
         defaults = self.default_params
         full = {**defaults, **changed_from_default(params)}
-        full = {name: value for name, value in full.items() if name not in self.added or value != defaults[name]}
+        full = {
+            name: value
+            for name, value in full.items()
+            if name not in (*self.added, *self._before[2:]) or value != defaults[name]
+        }
         if self.own:
             for name, value in params.items():
                 if type(value) is int and type(defaults.get(name)) is float:
@@ -183,7 +188,7 @@ class HeadKind:
             UnknownNameError, ConfigError: as `target_class`.
         """
         factory = self.target_class
-        known = [*inspect.signature(factory).parameters, *(() if self.own else _BEFORE)]
+        known = [*inspect.signature(factory).parameters, *self._before]
         known = [name for name in [*known, CALIBRATE, SAMPLE_WEIGHT] if name not in {"self", "random_state"}]
         refused: Mapping[str, str] = factory.refused if self.own else {}
         problems: dict[str, ConfigError] = {}
@@ -204,6 +209,14 @@ class HeadKind:
     def weights_images(self) -> bool:
         """Whether `fit` takes `sample_weight`; raises what `target_class` raises."""
         return "sample_weight" in inspect.signature(self.target_class.fit).parameters
+
+    @cached_property
+    def _before(self) -> tuple[str, ...]:
+        """The parameters of what is done before a scikit-learn classifier is fitted; none for a head of featurebank."""
+        if self.own:
+            return ()
+        by_images = self.weights_images and CLASS_WEIGHT not in inspect.signature(self.target_class).parameters
+        return (*_BEFORE, CLASS_WEIGHT) if by_images else _BEFORE
 
     @property
     def counterpart_name(self) -> str:
@@ -253,7 +266,7 @@ class HeadKind:
             raise problems[0] if len(problems) == 1 else ConfigError("; ".join(map(str, problems)))
         if self.own:
             return factory(**values, random_state=random_state)
-        before = {name: values.pop(name) for name in _BEFORE if name in values}
+        before = {name: values.pop(name) for name in self._before if name in values}
         if self.parallel:
             values.setdefault("n_jobs", threads())
         return self.head_class(self._estimator(values), **before, random_state=random_state)
@@ -280,11 +293,3 @@ class HeadKind:
                 f"head '{self.name}' cannot be imported ({error}): expected MODULE:CLASS, as sklearn.svm:LinearSVC"
             )
             raise ConfigError(message) from error
-
-
-def _text(value: Any) -> str | None:
-    """Returns the canonical text of a value; None where a record cannot hold it."""
-    try:
-        return digest.canonical_json(value)
-    except (TypeError, ValueError):
-        return None

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from featurebank.heads.kinds import HeadKind
-from featurebank.training.common_parameters import CALIBRATE, SAMPLE_WEIGHT, USE
+from featurebank.training.common_parameters import CALIBRATE, SAMPLE_WEIGHT
 
 _CALIBRATE = (
     '"temperature" divides the logits by the number that is best for the validation images, so that the probabilities '
@@ -20,7 +20,7 @@ _CALIBRATE = (
 )
 _SAMPLE_WEIGHT = (
     '"ignore" counts all training images alike where the dataset has a column of weights (images of weight 0 stay left '
-    'out); "use" weighs them'
+    "out); null weighs them"
 )
 _ENTRY = re.compile(r"^    (\w+(?:, \w+)*): (.*)$")
 _THEIRS = re.compile(r"^(\w+(?:, \w+)*)\s*:\s")
@@ -49,7 +49,7 @@ def list_parameters(kind: HeadKind) -> list[Parameter]:
     """
     meanings = _ours(kind.target_class) if kind.own else {**_of_steps(), **dict(_theirs(kind.target_class))}
     parameters = [Parameter(name, default, meanings.get(name, "")) for name, default in kind.default_params.items()]
-    return [*parameters, Parameter(CALIBRATE, None, _CALIBRATE), Parameter(SAMPLE_WEIGHT, USE, _SAMPLE_WEIGHT)]
+    return [*parameters, Parameter(CALIBRATE, None, _CALIBRATE), Parameter(SAMPLE_WEIGHT, None, _SAMPLE_WEIGHT)]
 
 
 def _of_steps() -> dict[str, str]:

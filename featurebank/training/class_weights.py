@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,8 @@ from featurebank.errors import HeadInputError
 from featurebank.system.validation import ParameterCheck, number
 from featurebank.words import counted, one_line
 
+CLASS_WEIGHT = "class_weight"
+"""The parameter."""
 ClassWeight = str | Sequence[float] | Mapping[Any, float] | None
 """None, "balanced", a number for each class in the order of `classes_`, or a dictionary from labels to numbers."""
 
@@ -57,6 +60,39 @@ def weights_of_classes(class_weight: ClassWeight, counts: np.ndarray, labels: Se
         )
         raise HeadInputError(message)
     return np.asarray(class_weight, np.float64)
+
+
+def class_numbers(class_weight: ClassWeight, names: Sequence[str]) -> ClassWeight:
+    """Returns a dictionary with the numbers of classes in place of their names; other values as they are.
+
+    A key that is the name of a class is this class, any other one is the number of a class.
+
+    Args:
+        class_weight: a value that `class_weight_check` accepts.
+        names: the names of the classes; the number of a class is its index here.
+
+    Raises:
+        HeadInputError: a key is neither a name nor a number, or a class has two.
+
+    Example:
+        >>> class_numbers({"bee": 2.0, "0": 0.5}, ["ant", "bee"])
+        {'1': 2.0, '0': 0.5}
+    """
+    if not isinstance(class_weight, Mapping):
+        return class_weight
+    number_of = {name: str(number) for number, name in enumerate(names)}
+    numbers = [number_of.get(str(key), str(key)) for key in class_weight]
+    wrong = [key for key, number in zip(class_weight, numbers, strict=True) if not number.isdecimal()]
+    if wrong:
+        near = difflib.get_close_matches(str(wrong[0]), names, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"expected some of {one_line(', '.join(names[:5]))}"
+        message = f"class_weight names {one_line(', '.join(map(str, wrong[:5])))}, which is no class: {hint}"
+        raise HeadInputError(message)
+    if twice := sorted({number for number in numbers if numbers.count(number) > 1}):
+        shown = names[int(twice[0])] if int(twice[0]) < len(names) else twice[0]
+        message = f"class_weight has two numbers for class '{one_line(shown)}': expected one"
+        raise HeadInputError(message)
+    return dict(zip(numbers, class_weight.values(), strict=True))
 
 
 def _of_labels(class_weight: Mapping[Any, float], labels: list[Any]) -> np.ndarray:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from featurebank.system import digest
+
 CALIBRATE = "calibrate"
 """A parameter that every head takes: "temperature", or "none" (as None, which a grid file cannot say)."""
 SAMPLE_WEIGHT = "sample_weight"
@@ -37,3 +39,11 @@ def changed_from_default(params: Mapping[str, Any]) -> dict[str, Any]:
     """Returns parameters without those of every head that say what is done anyway."""
     idle = [CALIBRATE] * (not is_calibrated(params)) + [SAMPLE_WEIGHT] * (not ignores_weights(params))
     return {name: value for name, value in params.items() if name not in idle}
+
+
+def canonical_text(value: Any) -> str | None:
+    """Returns the canonical text of a value; None where a record cannot hold it."""
+    try:
+        return digest.canonical_json(value)
+    except (TypeError, ValueError):
+        return None

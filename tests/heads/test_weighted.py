@@ -116,6 +116,21 @@ def test_images_of_weight_1_are_images_and_of_weight_0_are_none(
     assert np.array_equal(weighted.predict_proba(data.X_val), plain.predict_proba(data.X_val))
 
 
+@pytest.mark.parametrize("kind", [*(kind for kind in HEADS if kind != "knn"), "sklearn.naive_bayes:GaussianNB"])
+def test_a_weight_of_a_class_is_that_of_its_images(kind: str, small: Any, hard: Any, hard_maps: Any) -> None:
+    data = hard if kind_of(kind).needs == VECTORS else hard_maps
+    params = {**small.get(kind, {}), **({"epochs": 2} if kind_of(kind).is_neural else {})}
+    weights = {2: 0.5, 5: 4.0, 9: 1.0}
+    own = np.array([weights[label] for label in data.y.tolist()])
+    head = make_head(kind, {**params, "class_weight": weights}).fit(data.X, data.y)
+    expected = make_head(kind, params).fit(data.X, data.y, sample_weight=own)
+    np.testing.assert_allclose(head.predict_proba(data.X_val), expected.predict_proba(data.X_val), atol=1e-5)
+
+
+def test_a_classifier_without_weights_has_no_class_weights() -> None:
+    assert "class_weight" in HEADS["knn"].wrong_names(["class_weight"])
+
+
 def test_leave_one_out_leaves_out_a_weighted_image(hard: Any) -> None:
     head = make_head("ridge", {"alpha": [10.0], "standardize": False}).fit(hard.X, hard.y, sample_weight=ABOVE_0)
     right = []

@@ -89,6 +89,7 @@ class LDAHead(WeightedHead, LinearHead):
             (the same variance in every direction), or "auto": Ledoit and Wolf's for each class.
         standardize: bring each feature to mean 0 and variance 1 over the training images.
         pca: keep so many principal components; None keeps the features as they are.
+        class_weight: "balanced", a list of numbers in the order of `classes_`, or a dictionary {label: number}.
         random_state: changes nothing.
     """
 
@@ -97,6 +98,7 @@ class LDAHead(WeightedHead, LinearHead):
     shrinkage: float | str = "auto"
     standardize: bool = False
     pca: int | None = None
+    class_weight: ClassWeight = None
     random_state: int = 0
 
     def cost(self, images: int, shape: tuple[int, ...], classes: int, validation_images: int = 0) -> float:
@@ -147,6 +149,7 @@ class NearestMeanHead(WeightedHead, LinearHead):
         standardize: bring each feature to mean 0 and variance 1 over the training images.
         pca: keep so many principal components; None keeps the features as they are.
         whiten: bring these components to variance 1.
+        class_weight: "balanced", a list of numbers in the order of `classes_`, or a dictionary {label: number}.
         random_state: changes nothing.
     """
 
@@ -156,6 +159,7 @@ class NearestMeanHead(WeightedHead, LinearHead):
     standardize: bool = False
     pca: int | None = None
     whiten: bool = False
+    class_weight: ClassWeight = None
     random_state: int = 0
 
     def cost(self, images: int, shape: tuple[int, ...], classes: int, validation_images: int = 0) -> float:

@@ -167,10 +167,12 @@ class KernelRidgeHead(KernelHead):
 
     Args:
         alpha: the L2 penalty; with the kernel "rbf" from .01 to 1.
+        class_weight: "balanced", a list of numbers in the order of `classes_`, or a dictionary {label: number}.
         kernel: see `KernelHead`, as for all the others.
     """
 
     alpha: float = 0.1
+    class_weight: ClassWeight = None
 
     _arrays = ("images_", "weights_", "bias_", "gamma_")
 

@@ -21,6 +21,7 @@ from featurebank.heads.exact.kernel_left_out import (
     nystroem,
     rbf_distances,
 )
+from featurebank.statistics import proportion_interval
 from featurebank.system.runtime import limited_blas
 
 KERNEL_IMAGES = 3000
@@ -79,9 +80,11 @@ class LearningCurve:
     def forecast(self, images: int) -> Forecast:
         """Returns the forecast for a number of images in all."""
         now, then = self.laws.at(float(self.sizes[-1])), self.laws.at(float(images))
-        gain = now - then
+        gain, error = now - then, float(np.median(then))
+        low, high = _interval(then + self.spread)
+        least = proportion_interval(error, self.measured)  # of errors that nobody made, a bootstrap draws none
         return Forecast(
-            images, images - int(self.sizes[-1]), float(np.median(then)), _interval(then + self.spread),
+            images, images - int(self.sizes[-1]), error, (max(0.0, min(low, least[0])), max(high, least[1])),
             float(np.median(gain)), _interval(gain - self.spread),
         )  # fmt: skip
 

@@ -11,6 +11,7 @@ import pytest
 import featurebank as fb
 from featurebank.backbone import Backbone
 from featurebank.bank import Bank
+from featurebank.bank.maintenance.merge import merge_banks
 from featurebank.errors import ConfigError
 
 pytestmark = pytest.mark.heavy
@@ -50,6 +51,14 @@ def test_what_the_dataset_says_itself_counts(extracted: Callable[[], Bank], phot
     assert "corrections" not in bank.manifest.dataset
     (photos / "bee" / "2.png").rename(photos / "ant" / "2.png")
     assert label_of(extracted(), "ant/2.png") == "ant", "a settled correction is forgotten"
+
+
+def test_merged_banks_keep_them(extracted: Callable[[], Bank], tmp_path: Path) -> None:
+    bank = fb.correct_labels(extracted(), {"ant/2.png": "bee"}).bank
+    shutil.copytree(bank.path, tmp_path / "other")
+    merged = merge_banks([bank.path, tmp_path / "other"], tmp_path / "merged")
+    assert label_of(merged, "ant/2.png") == "bee"
+    assert merged.manifest.dataset["corrections"] == bank.manifest.dataset["corrections"]
 
 
 def test_a_dry_run_changes_nothing(extracted: Callable[[], Bank]) -> None:

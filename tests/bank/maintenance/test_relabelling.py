@@ -1,4 +1,4 @@
-"""Relabelling a bank: the manifest alone changes, and merged banks keep it."""
+"""Relabelling a bank: the manifest alone changes."""
 
 from __future__ import annotations
 

@@ -47,7 +47,9 @@ def test_json_page_and_csv(ask: Callable[..., Answer], leaky_bank: Bank, tmp_pat
     assert "exists" in ask("--csv", table, code=1)[1]
 
 
-def test_corrections_are_shown_then_applied(ask: Callable[..., Answer], leaky_bank: Bank, tmp_path: Path) -> None:
+def test_corrections_are_shown_then_applied(
+    ask: Callable[..., Answer], in_process: Callable[..., Answer], leaky_bank: Bank, tmp_path: Path
+) -> None:
     file = tmp_path / "edited.csv"
     file.write_text("path,label\ntest/bee/same.png,ant\ntrain/ant/0.png,ant\n")
     shown = ask("--apply", file, "--dry-run")[0]
@@ -60,6 +62,8 @@ def test_corrections_are_shown_then_applied(ask: Callable[..., Answer], leaky_ba
     bank = Bank(leaky_bank.path)
     assert bank.classes[bank.labels()[bank.position("test/bee/same.png")]] == "ant"
     assert ask("--apply", file)[0].startswith("nothing to change: 2 rows")
+    history = in_process("--cache", tmp_path / "cache", "cache", "show")[0]
+    assert "1 image relabelled by 'featurebank advise --apply'" in history
 
 
 def test_problems_have_a_line_each(ask: Callable[..., Answer], leaky_bank: Bank, tmp_path: Path) -> None:

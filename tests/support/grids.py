@@ -51,7 +51,8 @@ def records(bank: Bank) -> dict[str, dict[str, Any]]:
 
 
 def kept(bank: Bank) -> set[str]:
-    return {path.stem for path in (bank.path / "runs").glob("*.head")}
+    """The runs whose weights a bank keeps; as `records`, without what a killed process has left."""
+    return {path.stem for path in (bank.path / "runs").glob("[!.]*.head")}
 
 
 CHILD = """

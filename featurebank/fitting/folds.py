@@ -2,8 +2,8 @@
 
 The folds depend on the contents of the images, not on their names: within each class, images are sorted by their
 digests, shuffled with the number of the repetition as seed, and assigned to the folds in turn. Images with the same
-content are in the same fold, so that no head is validated on an image that it was trained on. The test split is not
-used.
+content are in the same fold, so that no head is validated on an image that it was trained on. Where images belong to
+groups, whole groups are assigned (see `group_folds`). The test split is not used.
 
 A dataset may define its own folds (folders fold1, fold2, ..., or a column `fold` of a table), to keep related images
 together, such as those of one patient.
@@ -12,6 +12,7 @@ together, such as those of one patient.
 from __future__ import annotations
 
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from featurebank.dataset.core import FOLD
 from featurebank.errors import DatasetError
 from featurebank.fitting.checks import check_sample
 from featurebank.fitting.data import DataReference, Features, TrainingData, load_features
+from featurebank.fitting.group_folds import assign_group_folds, few_groups, whole_folds
 from featurebank.fitting.weights import training_images
 from featurebank.storage.caches import portable_path
 from featurebank.system import digest
@@ -105,9 +107,12 @@ def _own_folds(bank: Bank) -> tuple[list[str], np.ndarray, int]:
         message = f"the dataset of '{bank.name}' has a single fold: expected at least two"
         raise DatasetError(message)
     code = {name: number for number, name in enumerate(names)}
+    numbers, parts = np.array([code[text] for text in texts.tolist()]), bank.groups()
+    if parts is not None:
+        numbers = whole_folds(bank, positions, parts[positions], numbers)
     contents, which = np.unique(bank.digests()[positions], return_inverse=True)
     of_content = np.full(len(contents), len(names))
-    np.minimum.at(of_content, which, np.array([code[text] for text in texts.tolist()]))
+    np.minimum.at(of_content, which, numbers)
     mark = int(digest.of_recipe([digest.of_array(contents), digest.of_array(of_content)])[:_MARK_DIGITS], 16)
     return list(names), of_content[which], -1 - mark
 
@@ -120,10 +125,12 @@ def check_folds(bank: Bank, folds: int) -> str | None:
         validation, and if all its images are in one fold, heads are trained without the class there. Otherwise None.
 
     Raises:
-        DatasetError: there are fewer distinct images than folds, or all but one belong to one class.
+        DatasetError: there are fewer distinct images (or groups) than folds, or all but one belong to one class.
     """
     positions = np.flatnonzero(bank.splits() != "test")
     digests, labels = bank.digests()[positions], bank.labels()[positions]
+    if (parts := bank.groups()) is not None:
+        return few_groups(bank, folds, parts[positions], labels)
     counts = {label: len(np.unique(digests[labels == label])) for label in np.unique(labels).tolist()}
     several, single = (sum((count > 1) == more for count in counts.values()) for more in (True, False))
     if sum(counts.values()) < folds or several + (single > 1) < 2:  # noqa: PLR2004 - classes that a head needs
@@ -149,14 +156,30 @@ def check_folds(bank: Bank, folds: int) -> str | None:
 def fold_positions(bank: Bank, fold: Fold, *, inside: bool) -> np.ndarray:
     """Returns the positions in `bank.ids()` of the images in a fold, or of those in the other folds: (n,) int64."""
     positions = np.flatnonzero(bank.splits() != "test")
-    chosen = _is_inside(bank, bank.digests()[positions], bank.labels()[positions], fold)
+    chosen = _is_inside(bank, positions, fold)
     return np.asarray(positions[chosen if inside else ~chosen])
 
 
-def _is_inside(bank: Bank, digests: np.ndarray, labels: np.ndarray, fold: Fold) -> np.ndarray:
-    """Returns which training and validation images are in a fold, (n,) bool."""
-    numbers = _own_folds(bank)[1] if fold.repeat < 0 else assign_folds(digests, labels, fold.folds, fold.repeat)
-    return np.asarray(numbers == fold.part)
+def _is_inside(bank: Bank, positions: np.ndarray, fold: Fold) -> np.ndarray:
+    """Returns which training and validation images, at (n,) positions in `bank.ids()`, are in a fold: (n,) bool."""
+    key = (fold.folds, fold.repeat)
+    known = _numbers.setdefault(bank, {})
+    if key not in known:
+        known[key] = _numbers_of(bank, positions, fold)
+    return np.asarray(known[key] == fold.part)
+
+
+_numbers: WeakKeyDictionary[Bank, dict[tuple[int, int], np.ndarray]] = WeakKeyDictionary()
+"""The folds of the images of each open bank, by the number of folds and the repetition; groups take long to assign."""
+
+
+def _numbers_of(bank: Bank, positions: np.ndarray, fold: Fold) -> np.ndarray:
+    if fold.repeat < 0:
+        return _own_folds(bank)[1]
+    digests, labels, parts = bank.digests()[positions], bank.labels()[positions], bank.groups()
+    if parts is None:
+        return assign_folds(digests, labels, fold.folds, fold.repeat)
+    return assign_group_folds(parts[positions], digests, labels, fold.folds, fold.repeat)
 
 
 class FoldedImages:
@@ -178,7 +201,7 @@ class FoldedImages:
         positions = positions_in(bank, "train", "val")
         self._bank, self._tap, self._classes, self._view_count = bank, tap, len(bank.classes), views
         self._positions = positions
-        self._labels, self._digests = bank.labels()[positions], bank.digests()[positions]
+        self._labels = bank.labels()[positions]
         if len(present := np.unique(self._labels)) < 2:  # noqa: PLR2004 - a classifier needs two
             what = f"of class '{bank.classes[int(present[0])]}'" if len(present) else "in the test split"
             message = f"all images of '{bank.name}' are {what}: heads need training images of at least two classes"
@@ -193,7 +216,7 @@ class FoldedImages:
             fold: the fold.
             sample: the number of training images, see `TrainingData.of`; None for all.
         """
-        inside = _is_inside(self._bank, self._digests, self._labels, fold)
+        inside = _is_inside(self._bank, self._positions, fold)
         X, y = self._features, self._labels
         training, weights = training_images(self._bank, self._positions[~inside], sample)
         outside = np.searchsorted(self._positions, training)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -10,8 +11,11 @@ from featurebank.advice.examined import ExaminedImages
 from featurebank.advice.labelling import labelling_order
 from featurebank.advice.learning_curve import KERNEL_IMAGES
 from featurebank.advice.result import Labelling, QueuedImage
+from featurebank.dataset.decoding.levels import parse_levels
 from featurebank.dataset.unlabelled import UNLABELLED
+from featurebank.inspection.survey import survey
 from featurebank.similarity.queries import Queries
+from featurebank.words import counted, one_line
 
 
 def label_next(images: ExaminedImages, queries: Queries | None, count: int) -> Labelling | None:
@@ -26,7 +30,6 @@ def label_next(images: ExaminedImages, queries: Queries | None, count: int) -> L
         The queue; None if there are no images without a label.
 
     Raises:
-        DatasetError: an image cannot be read.
         WeightsError: the network of the bank cannot be loaded again.
         BankError: the bank cannot be read or written.
     """
@@ -53,7 +56,7 @@ def _without_labels(images: ExaminedImages, queries: Queries | None) -> tuple[li
     inside = np.flatnonzero(bank.splits() == UNLABELLED)
     digests = bank.digests()
     names, vectors, contents = bank.ids_at(inside), [bank.rows(tap, inside)], [bytes(one) for one in digests[inside]]
-    if queries is not None:
+    if queries is not None and (queries := _readable(images, queries)).items:
         names += [query.name for query in queries.items]
         vectors.append(queries.vectors(bank, tap, reporter=images.reporter).astype(np.float32))
         contents += queries.digests(bank)
@@ -61,6 +64,20 @@ def _without_labels(images: ExaminedImages, queries: Queries | None) -> tuple[li
     fresh = _first_of_each(contents, labelled)
     known = sum(content in labelled for content in contents)
     return [names[row] for row in fresh], np.concatenate(vectors)[fresh], known
+
+
+def _readable(images: ExaminedImages, queries: Queries) -> Queries:
+    """Returns the images that can be decoded, and notes the others."""
+    if queries.images is None:
+        return queries
+    levels = parse_levels(images.bank.recipe.get("levels"))
+    with images.reporter.track("look", len(queries.images), "images") as advance:
+        result = survey(queries.images, advance, levels)
+    if bad := result.unreadable:
+        first = f"{bad[0].id}: {one_line(bad[0].reason)}"
+        images.notes.append(f"{counted(len(bad), 'image')} to label cannot be read; the first: {first}")
+    items = tuple(query for query in queries.items if query.row < 0 or result.usable[query.row])
+    return replace(queries, items=items)
 
 
 def _first_of_each(contents: Sequence[bytes], labelled: set[bytes]) -> list[int]:

@@ -51,7 +51,7 @@ def run_advice(
 
     Raises:
         ConfigError: the bank has no images or no tap of vectors, or too few labelled images.
-        DatasetError: an unlabelled image cannot be read.
+        DatasetError: there is no unlabelled image, or one has changed meanwhile.
         BankError: the bank cannot be read.
     """
     began = time.perf_counter()

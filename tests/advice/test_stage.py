@@ -73,7 +73,9 @@ def test_equal_images_with_different_labels_and_their_pictures(leaky_bank: Bank,
 
 
 def test_a_queue_of_images_without_labels(leaky_bank: Bank, leaky: Path, photos: Path, tmp_path: Path) -> None:
+    (photos / "broken.jpg").write_bytes(b"no image")
     advice = fb.advise(leaky_bank, unlabelled=[photos, leaky / "train" / "ant" / "0.png"], label=4)
+    assert any("1 image to label cannot be read; the first:" in note for note in advice.notes)
     labelling = advice.labelling
     assert labelling is not None
     assert (labelling.unlabelled, labelling.known) == (25, 1)

@@ -61,7 +61,7 @@ def advise(
 
     Raises:
         ConfigError: an option is wrong, or the bank has too few labelled images or no tap of vectors.
-        DatasetError: an unlabelled image cannot be read.
+        DatasetError: there is no unlabelled image, or one has changed meanwhile.
         BankError: the bank cannot be read.
 
     Example:

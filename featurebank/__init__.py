@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from featurebank.api.backbones import Backbone, backbone_from_model, list_backbones, load_backbone
     from featurebank.api.banks import Bank, extract, find_bank, list_banks, open_bank
     from featurebank.api.choosing.advice import Advice, Relabelling, advise, correct_labels
+    from featurebank.api.choosing.race import Race, race
     from featurebank.api.datasets import Dataset, list_datasets, load_dataset
     from featurebank.api.heads import evaluate_test, leaderboard, make_head, select, train_heads
     from featurebank.api.images import explain, similar
@@ -42,6 +43,7 @@ _HOMES = {
     "FeatureBankError": "api.settings",
     "FeatureBankWarning": "api.settings",
     "Inspection": "api.inspection",
+    "Race": "api.choosing.race",
     "Relabelling": "api.choosing.advice",
     "Run": "api.run",
     "advise": "api.choosing.advice",
@@ -67,6 +69,7 @@ _HOMES = {
     "make_head": "api.heads",
     "open_bank": "api.banks",
     "predict": "api.models",
+    "race": "api.choosing.race",
     "read_pipeline": "api.pipelines",
     "read_variants": "api.pipelines",
     "report": "api.report",
@@ -90,6 +93,7 @@ __all__ = [
     "FeatureBankError",
     "FeatureBankWarning",
     "Inspection",
+    "Race",
     "Relabelling",
     "Run",
     "advise",
@@ -115,6 +119,7 @@ __all__ = [
     "make_head",
     "open_bank",
     "predict",
+    "race",
     "read_pipeline",
     "read_variants",
     "report",

@@ -46,6 +46,7 @@ LEVELS = {
     "explanation": 10,
     "advice": 10,  # the queue of images to label searches among similar ones
     "reporting": 11,
+    "racing": 11,  # its evidence is that of the advisor; extracts and trains
     "cluster": 11,  # extractions, grids and fine-tunes on many machines
     "pipeline": 12,
     "api": 13,  # beside cli, which calls the stages itself
@@ -261,6 +262,7 @@ COVERED_BY = {
     "api/images.py": "similarity/test_stage.py",
     "api/inspection.py": "inspection/test_stage.py",
     "api/pipelines.py": "pipeline/test_stage.py",
+    "api/choosing/race.py": "racing/test_stage.py",
     "api/report.py": "reporting/test_stage.py",
     "api/settings.py": "system/test_runtime.py",
     "system/backing/protocol.py": "system/backing/test_directories.py",
@@ -321,6 +323,11 @@ COVERED_BY = {
     "grafting/side_by_side.py": "grafting/test_stage.py",
     "grid/jobs.py": "grid/test_worker.py",
     "grid/journal.py": "grid/test_worker.py",
+    "racing/finals.py": "racing/test_stage.py",
+    "racing/options.py": "racing/test_stage.py",
+    "racing/outcome.py": "racing/test_stage.py",
+    "racing/rounds.py": "racing/test_stage.py",
+    "racing/speed.py": "racing/test_stage.py",
     "pipeline/plan.py": "pipeline/test_stage.py",
     "pipeline/work.py": "pipeline/test_stage.py",
     "fitting/fitted.py": "fitting/test_fit.py",

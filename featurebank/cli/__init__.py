@@ -28,6 +28,7 @@ from featurebank.cli.commands.heads import heads, leaderboard
 from featurebank.cli.commands.inspect import inspect
 from featurebank.cli.commands.lists import backbones, datasets
 from featurebank.cli.commands.predict import export, predict
+from featurebank.cli.commands.race import race
 from featurebank.cli.commands.report import report
 from featurebank.cli.commands.run import run
 from featurebank.cli.commands.similar import similar
@@ -74,6 +75,7 @@ for command in (
     inspect,
     backbones,
     extract,
+    race,
     heads,
     leaderboard,
     curves,

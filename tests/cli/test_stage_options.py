@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import click
 import pytest
 
-from featurebank import explain, export, extract, inspect_dataset, load_backbone, load_dataset, similar, train_heads
+from featurebank import explain, export, extract, inspect_dataset, load_backbone, load_dataset, race, similar, train_heads
 from featurebank.backbone import BackboneOptions
 from featurebank.cli import group
 from featurebank.dataset import DatasetOptions
@@ -20,6 +20,7 @@ from featurebank.finetuning import FinetuneOptions
 from featurebank.grafting.export_stage import ExportOptions
 from featurebank.grid import GridOptions
 from featurebank.inspection.stage import InspectOptions
+from featurebank.racing import RaceOptions
 from featurebank.reporting.stage import ReportOptions
 from featurebank.similarity.stage import SimilarOptions
 from featurebank.system.options import StageOptions
@@ -33,6 +34,7 @@ IMAGES = {"dataset", "test_dataset", *names_of(DatasetOptions)} - {"test"}
 NO_FIELDS = {
     "extract": {"backbones", "part", "dry_run", "folder"} | IMAGES | names_of(BackboneOptions),
     "inspect": {"output", "bank", "no_bank", "augment"} | IMAGES - {"seed"},
+    "race": {"backbones", "folder"} | IMAGES | names_of(BackboneOptions),
     "heads": {"bank", "backbone", "grid", "head", "listed", "params", "one_se", "tensorboard", "test"},
     "finetune": {"starts", "cluster", "bank", "backbone", "tensorboard", "params", "print_layers"},
     "export": {"run", "file", "bank", "backbone", "no_proof"},
@@ -61,6 +63,7 @@ GLOBAL = {"cache", "local_cache", "threads", "ram", "quiet", "verbose", "as_json
         ("explain", ExplainOptions),
         ("similar", SimilarOptions),
         ("report", ReportOptions),
+        ("race", RaceOptions),
     ],
 )
 def test_a_command_has_the_options_of_its_stage(name: str, kind: type[StageOptions]) -> None:
@@ -105,6 +108,8 @@ def check_defaults(name: str, kind: type[StageOptions]) -> None:
         (similar, SimilarOptions),
         (load_dataset, DatasetOptions),
         (load_backbone, BackboneOptions),
+        (race, RaceOptions),
+        (race, BackboneOptions),
     ],
 )
 def test_a_function_has_the_options_of_its_stage(function: Any, kind: type[StageOptions]) -> None:

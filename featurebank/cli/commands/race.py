@@ -1,0 +1,124 @@
+"""`featurebank race`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from featurebank.cli.commands.heads import metric_option
+from featurebank.cli.context import Settings, as_json
+from featurebank.cli.options import Images, backbone_options, dataset_options, without_defaults
+from featurebank.cli.terminal import echo, print_json, shown_path
+from featurebank.engine.table import ENGINES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from featurebank.backbone import BackboneOptions
+    from featurebank.racing import Race
+    from featurebank.racing.outcome import Standing
+
+_SHOWN = 5
+
+
+@click.command()
+@click.option(
+    "--backbone", "backbones", multiple=True, required=True, metavar="NAME[@WEIGHTS][@SIZEpx]",
+    help="A candidate, as for extract; its own weights or image size follow after @, as resnet50@random:0@160px.  "
+    "Repeatable; two or more.",
+)  # fmt: skip
+@dataset_options
+@click.option(
+    "--tap", default="pooled", show_default=True, metavar="TAP",
+    help="Features by which candidates are compared, and on which heads are trained.",
+)  # fmt: skip
+@click.option(
+    "--grid", default="default", show_default=True, metavar="NAME|FILE", help="Grid of heads for the survivors."
+)
+@metric_option
+@click.option("--budget", type=float, metavar="SECONDS", help="Stop after about this time, and say what is unfinished.")
+@click.option(
+    "--share", type=float, default=0.15, show_default=True, metavar="SHARE",
+    help="Part of the images of a full search that the rounds may compute.",
+)  # fmt: skip
+@click.option(
+    "--part", type=int, metavar="N",
+    help="Training images in the first part.  [default: a twentieth of the images, at most 1000]",
+)  # fmt: skip
+@backbone_options
+@click.option(
+    "--engine", type=click.Choice(["auto", *ENGINES]), default="auto", show_default=True,
+    help="Library that runs the networks; auto is TensorFlow on a GPU, otherwise OpenVINO.",
+)  # fmt: skip
+@click.option(
+    "--precision", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True,
+    help="Number type of the networks' arithmetic.",
+)  # fmt: skip
+@click.option("--batch-size", type=int, default=32, show_default=True, metavar="N", help="Images in one forward pass.")
+@as_json
+@click.pass_obj
+def race(
+    settings: Settings, /, backbones: tuple[str, ...], images: Images, network: BackboneOptions, *, as_json: bool,
+    **values: Any,
+) -> None:  # fmt: skip
+    """Find the best of several backbones without a full extraction with each.
+
+    Rounds on growing parts of the training images drop the worse candidates; the survivors are extracted wholly, and a
+    grid of heads is trained on them. DATASET means the same as --dataset.
+    """
+    from featurebank.bank.last_use import note_use
+    from featurebank.racing import RaceOptions, run_race
+
+    result = run_race(
+        images.load(), backbones, RaceOptions(**without_defaults(values)), network, cache=settings.cache,
+        reporter=settings.reporter(), show=(lambda standings: None) if as_json else print_round,
+    )  # fmt: skip
+    if result.bank is not None:
+        note_use(settings.cache, result.bank.path, "race")
+    if as_json:
+        print_json(race_json(result))
+    else:
+        print_race(result)
+
+
+def race_json(result: Race) -> dict[str, Any]:
+    """Returns the JSON value of a race."""
+    bank = None if result.bank is None else shown_path(result.bank.path)
+    return {**result.summary(), "bank": bank, "banks": [shown_path(bank.path) for bank in result.banks]}
+
+
+def print_round(standings: Sequence[Standing]) -> None:
+    """Prints the table of one round."""
+    from featurebank.cli.tables import print_table
+
+    numbers = ("images", "LOO acc", "LOO loss", "behind", "LogME", "images/s")
+    print_table(("backbone", *numbers, "decision"), map(_cells, standings), right=numbers, whole=("backbone",))
+
+
+def _cells(one: Standing) -> list[str]:
+    behind = "-" if one.decision == "best" else f"{one.distance:.1f} s.e."
+    rate = "-" if one.images_per_second is None else f"{one.images_per_second:.1f}"
+    return [
+        one.candidate, str(one.images), f"{one.accuracy:.4f}", f"{one.loss:.4f}", behind, f"{one.logme:.3f}", rate,
+        one.decision,
+    ]  # fmt: skip
+
+
+def print_race(result: Race) -> None:
+    """Prints the heads of the finalists, the winner, what was saved, and what comes next."""
+    from featurebank.cli.leaderboard_view import print_board
+    from featurebank.metrics import metric_of
+    from featurebank.words import duration
+
+    if result.chosen is not None:
+        metric = metric_of(result.metric, result.banks[0].classes)
+        print_board(result.runs, result.chosen, more="featurebank leaderboard --top", top=_SHOWN, metric=metric)
+    echo(result.verdict)
+    if result.unfinished:
+        echo(f"unfinished: {result.unfinished}; the same command continues")
+    echo(f"{duration(result.seconds)}, {result.savings}")
+    if result.bank is not None:
+        echo(f"bank: {shown_path(result.bank.path)}")
+    if result.chosen is not None:
+        echo("next: 'featurebank finetune --progressive', or 'featurebank export best -o model.keras'")

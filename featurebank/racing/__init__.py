@@ -1,0 +1,14 @@
+"""Stage: many backbones -> the best one, without extracting the whole dataset with each of them.
+
+`stage.run_race` is the entry point. `candidates` reads which networks race, `parts` cuts parts out of the training
+images, `evidence` scores a network on a part, `halving` decides who stays and how large the next part is, `finals`
+trains a grid for the survivors, and `winner` gives the interval of the best one, corrected for its having been chosen.
+"""
+
+from __future__ import annotations
+
+from featurebank.racing.options import RaceOptions
+from featurebank.racing.outcome import Race
+from featurebank.racing.stage import run_race
+
+__all__ = ["Race", "RaceOptions", "run_race"]

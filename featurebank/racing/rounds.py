@@ -1,0 +1,132 @@
+"""The rounds of a race: parts that contain each other, until one candidate is left or larger parts cost too much."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from featurebank.bank import Bank
+from featurebank.dataset import Dataset
+from featurebank.extraction import ExtractOptions, run_extraction
+from featurebank.grid.time_budget import Clock
+from featurebank.racing.candidates import Candidate
+from featurebank.racing.evidence import Evidence, evidence_of
+from featurebank.racing.halving import distances, first_part, next_part, staying
+from featurebank.racing.options import RaceOptions
+from featurebank.racing.outcome import Standing
+from featurebank.racing.parts import Parts
+from featurebank.racing.speed import Speed, recorded_speed
+from featurebank.system.progress import Reporter
+from featurebank.words import counted
+
+
+@dataclass
+class Rounds:
+    """Runs the rounds; afterwards, the attributes have what they found.
+
+    Args:
+        parts: the training images.
+        candidates: the networks.
+        options: the options of the race.
+        clock: the time budget.
+        cache: directory of the banks.
+        reporter: receives the progress.
+    """
+
+    parts: Parts
+    candidates: Sequence[Candidate]
+    options: RaceOptions
+    clock: Clock
+    cache: Path
+    reporter: Reporter
+    show: Callable[[Sequence[Standing]], None]
+    """Shows the standings of a round as soon as it has ended."""
+    standings: list[list[Standing]] = field(default_factory=list)
+    left: list[int] = field(default_factory=list)
+    """The candidates that cannot be told apart from the best one, the best first."""
+    evidence: dict[int, Evidence] = field(default_factory=dict)
+    """The latest of each candidate that stays."""
+    images: list[int] = field(init=False)
+    """The largest part that each candidate was extracted on."""
+    speeds: dict[int, Speed] = field(default_factory=dict)
+    groups: np.ndarray | None = None
+    """(n,) the group of each image of the last part; None without groups."""
+    unfinished: str = ""
+
+    def __post_init__(self) -> None:
+        self.images = [0] * len(self.candidates)
+        self.left = list(range(len(self.candidates)))
+
+    def run(self) -> None:
+        """Runs all rounds."""
+        for size in self._sizes():
+            found = self._round(size)
+            if found is None:
+                return
+            self.evidence = found
+            self._decide(size)
+
+    def _sizes(self) -> Iterator[int]:
+        """Yields the sizes of the parts, each decided after the round before."""
+        dataset = self.parts.dataset
+        size: int | None = self.options.part or first_part(len(dataset), len(dataset.classes))
+        allowed = self.options.share * len(dataset) * len(self.candidates)
+        while size is not None:
+            size = min(size, len(self.parts))
+            yield size
+            size = next_part(size, len(self.left), allowed - sum(self.images), len(self.parts))
+
+    def _round(self, size: int) -> dict[int, Evidence] | None:
+        """Extracts a part with the candidates that stay, and scores them; None if the budget ends before."""
+        part, found = self.parts.part(size), {}
+        self.reporter.say(
+            f"round {len(self.standings) + 1}: {counted(size, 'training image')}, {counted(len(self.left), 'backbone')}"
+        )
+        for number in self.left:
+            speed = self.speeds.get(number)
+            needed = speed.seconds(size - self.images[number]) if speed else 0.0
+            if needed > self.clock.left or self.clock.left <= 0:
+                self.unfinished = f"round {len(self.standings) + 1} was not finished"
+                return None
+            found[number] = self._score(number, part)
+        return found
+
+    def _score(self, number: int, part: Dataset) -> Evidence:
+        candidate, options = self.candidates[number], self.options
+        request = ExtractOptions(
+            taps=[options.tap], engine=options.engine, precision=options.precision, batch_size=options.batch_size,
+            wait=True,
+        )  # fmt: skip
+        done = run_extraction(part, candidate.backbone, request, cache=self.cache, reporter=self.reporter)
+        self.images[number] = max(self.images[number], done.rows)
+        if speed := recorded_speed(done.bank.path):
+            self.speeds[number] = speed
+        with self.reporter.step(f"leave-one-out of {candidate.name}"):
+            return evidence_of(*self._read(done.bank))
+
+    def _read(self, bank: Bank) -> tuple[np.ndarray, np.ndarray]:
+        groups = getattr(bank, "groups", None)
+        self.groups = groups("train") if groups else None
+        return bank.features(self.options.tap, "train"), bank.labels("train")
+
+    def _decide(self, size: int) -> None:
+        """Ranks the candidates, and drops those that the rule of halving drops."""
+        numbers = list(self.evidence)
+        losses = np.stack([self.evidence[number].losses for number in numbers])
+        apart, stay = distances(losses, self.groups), staying(losses, self.groups)
+        order = np.argsort(losses.mean(axis=1), kind="stable").tolist()
+        self.standings.append([
+            self._standing(numbers[place], size, apart[place], place == order[0], place in stay) for place in order
+        ])  # fmt: skip
+        self.left = [numbers[place] for place in stay]
+        self.show(self.standings[-1])
+
+    def _standing(self, number: int, size: int, apart: float, best: bool, stays: bool) -> Standing:  # noqa: FBT001
+        found, speed = self.evidence[number], self.speeds.get(number)
+        return Standing(
+            self.candidates[number].name, size, found.accuracy, found.loss, found.logme, float(apart),
+            speed.images_per_second if speed else None, "best" if best else "stays" if stays else "leaves",
+        )  # fmt: skip

@@ -24,7 +24,7 @@ _TOLERANCE = 1e-5
 
 
 @dataclass(frozen=True)
-class Evidence:
+class PartEvidence:
     """The scores of one network on a part."""
 
     losses: np.ndarray
@@ -45,7 +45,7 @@ class Evidence:
         return float(self.losses.mean())
 
 
-def evidence_of(features: np.ndarray, labels: np.ndarray) -> Evidence:
+def evidence_of(features: np.ndarray, labels: np.ndarray) -> PartEvidence:
     """Scores a network by its features.
 
     Args:
@@ -66,7 +66,7 @@ def evidence_of(features: np.ndarray, labels: np.ndarray) -> Evidence:
     shared = Shared(features, labels)
     with limited_blas():
         losses, right = _left_out(shared)
-        return Evidence(losses, right, logme(shared.X, shared.positions))
+        return PartEvidence(losses, right, logme(shared.X, shared.positions))
 
 
 def _left_out(shared: Shared) -> tuple[np.ndarray, np.ndarray]:
@@ -75,7 +75,7 @@ def _left_out(shared: Shared) -> tuple[np.ndarray, np.ndarray]:
     rows = np.arange(len(positions))
     best, least = np.empty(0), np.inf
     for penalty in PENALTIES * np.trace(scatter.matrix) / min(scatter.n, scatter.d):
-        logs, loss = calibrated(loo_predictions(shared, Steps(), [penalty])[0], positions)
+        logs, loss, _ = calibrated(loo_predictions(shared, Steps(), [penalty])[0], positions)
         if loss < least:
             best, least = logs, loss
     return -best[rows, positions], best.argmax(axis=1) == positions

@@ -16,7 +16,7 @@ from featurebank.grid import GridOptions, read_grid, train_grid
 from featurebank.metrics import ImageScores, Metric, metric_of
 from featurebank.racing.halving import finalists
 from featurebank.racing.outcome import Race
-from featurebank.racing.rounds import Rounds
+from featurebank.racing.rounds import RaceRounds
 from featurebank.racing.winner import WinnerInterval, metric_winner, share_winner
 from featurebank.runs.predictions.draws import images_of_run
 from featurebank.runs.predictions.scoring import images_again, scored
@@ -46,7 +46,7 @@ class Finals:
     """
 
     dataset: Dataset
-    rounds: Rounds
+    rounds: RaceRounds
 
     def race(self) -> Race:
         """Does all of it, as far as the budget allows, and returns the result.
@@ -55,7 +55,7 @@ class Finals:
             HeadError: not even the first round fitted into the budget, or every head failed.
         """
         rounds, options = self.rounds, self.rounds.options
-        if not rounds.standings:
+        if not rounds.scores:
             message = (
                 f"the budget of {options.budget:g} s is too short for the first round: allow more seconds; the same "
                 "command continues"
@@ -69,9 +69,9 @@ class Finals:
         place = 0 if chosen is None else [bank.name for bank in banks].index(chosen.bank_name)
         names = [rounds.candidates[number].name for number in numbers]
         return Race(
-            rounds=rounds.standings, finalists=names if banks else [], banks=banks, runs=ranked(runs, metric=metric),
+            rounds=rounds.scores, finalists=names if banks else [], banks=banks, runs=ranked(runs, metric=metric),
             chosen=chosen, winner=names[place],
-            interval=chosen_interval(runs, chosen, banks, metric, rounds.reporter) if chosen else self._of_parts(),
+            interval=corrected_interval(runs, chosen, banks, metric, rounds.reporter) if chosen else self._of_parts(),
             metric=options.metric if chosen else "leave-one-out accuracy",
             seconds=time.monotonic() - rounds.clock.began, full_seconds=self._full_seconds(runs, banks),
             images=self._images(numbers if banks else []), full_images=self._count * len(rounds.candidates),
@@ -157,7 +157,7 @@ class Finals:
         return round(self._all_extractions() + heads * len(rounds.candidates), 1)
 
 
-def chosen_interval(
+def corrected_interval(
     runs: Sequence[RunRecord], chosen: RunRecord, banks: Sequence[Bank], metric: Metric, reporter: Reporter
 ) -> WinnerInterval | None:
     """Returns the interval of a chosen run, corrected for its having been chosen; None if the metric is undefined.

@@ -13,7 +13,7 @@ from featurebank.words import counted, duration
 
 
 @dataclass(frozen=True)
-class Standing:
+class RoundScore:
     """What a round found of one candidate."""
 
     candidate: str
@@ -27,7 +27,7 @@ class Standing:
     distance: float
     """How much worse its loss is than that of the best candidate, in standard errors of the paired difference."""
     images_per_second: float | None
-    """Speed of the extraction; None if none is recorded."""
+    """NetworkSpeed of the extraction; None if none is recorded."""
     decision: str
     """"best", "stays" or "leaves"."""
 
@@ -45,7 +45,7 @@ class Race:
     """The result of a race: who won, how sure that is, and what it cost.
 
     Attributes:
-        rounds: the standings of each round, the best first.
+        rounds: the scores of each round, the best first.
         finalists: the candidates whose whole banks were filled, the best of the last round first.
         banks: their banks, in the same order.
         runs: the runs of the grid on these banks, best first.
@@ -62,7 +62,7 @@ class Race:
         unfinished: what the budget did not allow; empty if the race is complete.
     """
 
-    rounds: Sequence[Sequence[Standing]]
+    rounds: Sequence[Sequence[RoundScore]]
     finalists: Sequence[str]
     banks: Sequence[Bank]
     runs: Sequence[RunRecord]
@@ -116,7 +116,7 @@ class Race:
             "metric": self.metric,
             "interval": None if self.interval is None else self.interval.summary(),
             "finalists": list(self.finalists),
-            "rounds": [[standing.summary() for standing in standings] for standings in self.rounds],
+            "rounds": [[one.summary() for one in scores] for scores in self.rounds],
             "seconds": round(self.seconds, 3),
             "full_seconds": self.full_seconds,
             "images": self.images,

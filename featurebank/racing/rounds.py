@@ -13,18 +13,18 @@ from featurebank.dataset import Dataset
 from featurebank.extraction import ExtractOptions, run_extraction
 from featurebank.grid.time_budget import Clock
 from featurebank.racing.candidates import Candidate
-from featurebank.racing.evidence import Evidence, evidence_of
+from featurebank.racing.evidence import PartEvidence, evidence_of
 from featurebank.racing.halving import distances, first_part, next_part, staying
 from featurebank.racing.options import RaceOptions
-from featurebank.racing.outcome import Standing
+from featurebank.racing.outcome import RoundScore
 from featurebank.racing.parts import Parts
-from featurebank.racing.speed import Speed, recorded_speed
+from featurebank.racing.speed import NetworkSpeed, recorded_speed
 from featurebank.system.progress import Reporter
 from featurebank.words import counted
 
 
 @dataclass
-class Rounds:
+class RaceRounds:
     """Runs the rounds; afterwards, the attributes have what they found.
 
     Args:
@@ -42,16 +42,16 @@ class Rounds:
     clock: Clock
     cache: Path
     reporter: Reporter
-    show: Callable[[Sequence[Standing]], None]
-    """Shows the standings of a round as soon as it has ended."""
-    standings: list[list[Standing]] = field(default_factory=list)
+    show: Callable[[Sequence[RoundScore]], None]
+    """Shows the scores of a round as soon as it has ended."""
+    scores: list[list[RoundScore]] = field(default_factory=list)
     left: list[int] = field(default_factory=list)
     """The candidates that cannot be told apart from the best one, the best first."""
-    evidence: dict[int, Evidence] = field(default_factory=dict)
+    evidence: dict[int, PartEvidence] = field(default_factory=dict)
     """The latest of each candidate that stays."""
     images: list[int] = field(init=False)
     """The largest part that each candidate was extracted on."""
-    speeds: dict[int, Speed] = field(default_factory=dict)
+    speeds: dict[int, NetworkSpeed] = field(default_factory=dict)
     groups: np.ndarray | None = None
     """(n,) the group of each image of the last part; None without groups."""
     unfinished: str = ""
@@ -79,22 +79,22 @@ class Rounds:
             yield size
             size = next_part(size, len(self.left), allowed - sum(self.images), len(self.parts))
 
-    def _round(self, size: int) -> dict[int, Evidence] | None:
+    def _round(self, size: int) -> dict[int, PartEvidence] | None:
         """Extracts a part with the candidates that stay, and scores them; None if the budget ends before."""
         part, found = self.parts.part(size), {}
         self.reporter.say(
-            f"round {len(self.standings) + 1}: {counted(size, 'training image')}, {counted(len(self.left), 'backbone')}"
+            f"round {len(self.scores) + 1}: {counted(size, 'training image')}, {counted(len(self.left), 'backbone')}"
         )
         for number in self.left:
             speed = self.speeds.get(number)
             needed = speed.seconds(size - self.images[number]) if speed else 0.0
             if needed > self.clock.left or self.clock.left <= 0:
-                self.unfinished = f"round {len(self.standings) + 1} was not finished"
+                self.unfinished = f"round {len(self.scores) + 1} was not finished"
                 return None
             found[number] = self._score(number, part)
         return found
 
-    def _score(self, number: int, part: Dataset) -> Evidence:
+    def _score(self, number: int, part: Dataset) -> PartEvidence:
         candidate, options = self.candidates[number], self.options
         request = ExtractOptions(
             taps=[options.tap], engine=options.engine, precision=options.precision, batch_size=options.batch_size,
@@ -118,15 +118,15 @@ class Rounds:
         losses = np.stack([self.evidence[number].losses for number in numbers])
         apart, stay = distances(losses, self.groups), staying(losses, self.groups)
         order = np.argsort(losses.mean(axis=1), kind="stable").tolist()
-        self.standings.append([
-            self._standing(numbers[place], size, apart[place], place == order[0], place in stay) for place in order
+        self.scores.append([
+            self._score_of(numbers[place], size, apart[place], place == order[0], place in stay) for place in order
         ])  # fmt: skip
         self.left = [numbers[place] for place in stay]
-        self.show(self.standings[-1])
+        self.show(self.scores[-1])
 
-    def _standing(self, number: int, size: int, apart: float, best: bool, stays: bool) -> Standing:  # noqa: FBT001
+    def _score_of(self, number: int, size: int, apart: float, best: bool, stays: bool) -> RoundScore:  # noqa: FBT001
         found, speed = self.evidence[number], self.speeds.get(number)
-        return Standing(
+        return RoundScore(
             self.candidates[number].name, size, found.accuracy, found.loss, found.logme, float(apart),
             speed.images_per_second if speed else None, "best" if best else "stays" if stays else "leaves",
         )  # fmt: skip

@@ -11,7 +11,7 @@ from featurebank.errors import BankError
 
 
 @dataclass(frozen=True)
-class Speed:
+class NetworkSpeed:
     """The speed of the extraction with one network here."""
 
     images_per_second: float
@@ -23,7 +23,7 @@ class Speed:
         return self.load_seconds + images / self.images_per_second if images else 0.0
 
 
-def recorded_speed(bank: Path) -> Speed | None:
+def recorded_speed(bank: Path) -> NetworkSpeed | None:
     """Returns the speed in the latest extraction that a bank records; None if it records none.
 
     Example:
@@ -35,5 +35,5 @@ def recorded_speed(bank: Path) -> Speed | None:
         images = 0 if last is None else last.get("computed", last["added"])
         if last is not None and images and last["seconds"] > 0:
             loading = last["seconds"] * min(0.99, (last.get("busy") or {}).get("load", 0.0))
-            return Speed(images / (last["seconds"] - loading), loading)
+            return NetworkSpeed(images / (last["seconds"] - loading), loading)
     return None

@@ -19,9 +19,9 @@ from featurebank.racing.candidates import Candidate, load_candidates, refuse
 from featurebank.racing.finals import Finals
 from featurebank.racing.halving import LEAST_PER_CLASS, first_part
 from featurebank.racing.options import RaceOptions
-from featurebank.racing.outcome import Race, Standing
+from featurebank.racing.outcome import Race, RoundScore
 from featurebank.racing.parts import Parts
-from featurebank.racing.rounds import Rounds
+from featurebank.racing.rounds import RaceRounds
 from featurebank.storage.caches import cache_directory
 from featurebank.system.progress import SILENT, Reporter
 from featurebank.words import counted
@@ -35,7 +35,7 @@ def run_race(
     *,
     cache: str | Path | None = None,
     reporter: Reporter = SILENT,
-    show: Callable[[Sequence[Standing]], None] = lambda standings: None,
+    show: Callable[[Sequence[RoundScore]], None] = lambda scores: None,
 ) -> Race:
     """Runs `featurebank.race`.
 
@@ -48,7 +48,7 @@ def run_race(
         network: what all backbones that are texts have in common.
         cache: directory of the banks.
         reporter: receives the progress.
-        show: called with the standings of each round, best first.
+        show: called with the scores of each round, best first.
 
     Raises:
         ConfigError, DatasetError: something is wrong with the request; the message has all problems, and nothing was
@@ -67,7 +67,7 @@ def run_race(
     parts = Parts(dataset)
     candidates, errors = load_candidates(backbones, network or BackboneOptions())
     refuse([*errors, *_wrong_options(dataset, candidates, options, place), *_too_small(dataset, parts, options)])
-    rounds = Rounds(parts, candidates, options, clock, place, reporter, show)
+    rounds = RaceRounds(parts, candidates, options, clock, place, reporter, show)
     rounds.run()
     return Finals(dataset, rounds).race()
 

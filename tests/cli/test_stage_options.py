@@ -10,7 +10,17 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import click
 import pytest
 
-from featurebank import explain, export, extract, inspect_dataset, load_backbone, load_dataset, race, similar, train_heads
+from featurebank import (
+    explain,
+    export,
+    extract,
+    inspect_dataset,
+    load_backbone,
+    load_dataset,
+    race,
+    similar,
+    train_heads,
+)
 from featurebank.backbone import BackboneOptions
 from featurebank.cli import group
 from featurebank.dataset import DatasetOptions

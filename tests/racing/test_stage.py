@@ -68,7 +68,7 @@ def test_equal_backbones_race_on_with_larger_parts(
     dataset: Dataset, contestants: list[str], tmp_path: Path, grid: str
 ) -> None:
     found = run(dataset, [*names(5, 40), f"{LITE}@random:5@48px"], tmp_path, grid)
-    sizes = [standings[0].images for standings in found.rounds]
+    sizes = [scores[0].images for scores in found.rounds]
     assert sizes == sorted(sizes)
     assert len(sizes) > 1
     assert f"{LITE}@random:40@32px" not in {one.candidate for one in found.rounds[1]}
@@ -170,9 +170,7 @@ def test_the_options_refuse_unknown_metrics() -> None:
 
 def test_the_result_is_plain_data(dataset: Dataset, contestants: list[str], tmp_path: Path, grid: str) -> None:
     shown: list[Any] = []
-    found = run_race(
-        dataset, names(2, 20), RaceOptions(grid=grid), cache=tmp_path / "cache", show=shown.append
-    )
+    found = run_race(dataset, names(2, 20), RaceOptions(grid=grid), cache=tmp_path / "cache", show=shown.append)
     assert shown == list(found.rounds)
     value = found.summary()
     assert value["winner"] == names(2)[0]

@@ -1,1 +1,1 @@
-"""The public functions that help to choose and to decide: `advice` says what to do about the data, `race` which backbone."""
+"""The public functions that help to decide: `advice` says what to do about the data, `race` which backbone to use."""

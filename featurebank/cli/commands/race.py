@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from featurebank.backbone import BackboneOptions
     from featurebank.racing import Race
-    from featurebank.racing.outcome import Standing
+    from featurebank.racing.outcome import RoundScore
 
 _SHOWN = 5
 
@@ -62,7 +62,7 @@ def race(
     settings: Settings, /, backbones: tuple[str, ...], images: Images, network: BackboneOptions, *, as_json: bool,
     **values: Any,
 ) -> None:  # fmt: skip
-    """Find the best of several backbones without a full extraction with each.
+    """Find the best of several backbones on parts of the images.
 
     Rounds on growing parts of the training images drop the worse candidates; the survivors are extracted wholly, and a
     grid of heads is trained on them. DATASET means the same as --dataset.
@@ -72,7 +72,7 @@ def race(
 
     result = run_race(
         images.load(), backbones, RaceOptions(**without_defaults(values)), network, cache=settings.cache,
-        reporter=settings.reporter(), show=(lambda standings: None) if as_json else print_round,
+        reporter=settings.reporter(), show=(lambda scores: None) if as_json else print_round,
     )  # fmt: skip
     if result.bank is not None:
         note_use(settings.cache, result.bank.path, "race")
@@ -88,15 +88,15 @@ def race_json(result: Race) -> dict[str, Any]:
     return {**result.summary(), "bank": bank, "banks": [shown_path(bank.path) for bank in result.banks]}
 
 
-def print_round(standings: Sequence[Standing]) -> None:
+def print_round(scores: Sequence[RoundScore]) -> None:
     """Prints the table of one round."""
     from featurebank.cli.tables import print_table
 
     numbers = ("images", "LOO acc", "LOO loss", "behind", "LogME", "images/s")
-    print_table(("backbone", *numbers, "decision"), map(_cells, standings), right=numbers, whole=("backbone",))
+    print_table(("backbone", *numbers, "decision"), map(_cells, scores), right=numbers, whole=("backbone",))
 
 
-def _cells(one: Standing) -> list[str]:
+def _cells(one: RoundScore) -> list[str]:
     behind = "-" if one.decision == "best" else f"{one.distance:.1f} s.e."
     rate = "-" if one.images_per_second is None else f"{one.images_per_second:.1f}"
     return [

@@ -158,7 +158,7 @@ def find_forecasts(
     rows = images.sample(MOST_OF_CURVE, "The learning curve was measured with")
     labels, groups = images.labels[rows], images.groups_of(rows)
     try:
-        with images.reporter.track("learn from parts", subset_count(len(rows)), "heads") as advance:
+        with images.reporter.track("learn from parts", subset_count(len(rows), groups), "heads") as advance:
             sizes, wrong = subset_answers(images.features[rows], labels, groups, progress=advance)
     except HeadError as error:
         images.notes.append(f"The learning curve could not be measured: {one_line(error)}")

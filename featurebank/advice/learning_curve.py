@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from featurebank.advice.power_law import PowerLaws, fit_power_laws
+from featurebank.errors import HeadInputError
 from featurebank.heads.exact.kernel_left_out import (
     STEPS,
     kernel_left_out,
@@ -23,6 +24,7 @@ from featurebank.heads.exact.kernel_left_out import (
 )
 from featurebank.statistics import proportion_interval
 from featurebank.system.runtime import limited_blas
+from featurebank.words import counted
 
 KERNEL_IMAGES = 3000
 """Up to so many images, the kernel is exact; beyond, `LANDMARKS` approximate it, and there are fewer starts."""
@@ -35,6 +37,8 @@ STARTS = 8
 FEW_STARTS = 3
 """Of subsets that are more than half of the images, and of more than `KERNEL_IMAGES`."""
 SIZES = 9
+LEAST_SIZES = 4
+"""A curve of three parameters needs one more."""
 SMALLEST = 1 / 8
 """The smallest subset, as a part of all images."""
 REPLICATES = 400
@@ -102,7 +106,7 @@ def learning_curve(
         seed: of the bootstrap.
 
     Raises:
-        HeadInputError: a kernel is singular.
+        HeadInputError: a kernel is singular, or the groups are too large.
 
     Example:
         >>> rng = np.random.default_rng(0)
@@ -132,9 +136,12 @@ def subset_answers(
 
     Returns:
         The numbers of images (s,) int64, and for each (starts, n) bool.
+
+    Raises:
+        HeadInputError: a kernel is singular, or the groups are too large.
     """
     positions, count = np.unique(labels, return_inverse=True)[1], len(labels)
-    sizes, wrong, order = subset_sizes(count), [], _by_group(groups, count)
+    sizes, wrong, order = subset_sizes(count, groups), [], _by_group(groups, count)
     with limited_blas():
         predict = _exact_head(features) if count <= KERNEL_IMAGES else _approximate_head(features)
         for size in sizes.tolist():
@@ -148,9 +155,9 @@ def subset_answers(
     return sizes, wrong
 
 
-def subset_count(images: int) -> int:
-    """Returns how many heads `subset_answers` fits on a number of images."""
-    return sum(len(_starts(images, size)) for size in subset_sizes(images).tolist())
+def subset_count(images: int, groups: np.ndarray | None = None) -> int:
+    """Returns how many heads `subset_answers` fits on a number of images, with their groups."""
+    return sum(len(_starts(images, size)) for size in subset_sizes(images, groups).tolist())
 
 
 def fitted_curve(
@@ -183,9 +190,21 @@ def fitted_curve(
     return LearningCurve(sizes, errors[0], deviations, laws, images, misfit, spread)
 
 
-def subset_sizes(images: int) -> np.ndarray:
-    """Returns the numbers of images of the subsets, each larger than the one before by the same factor: (s,) int64."""
-    return np.unique(np.geomspace(images * SMALLEST, images, SIZES).round().astype(np.int64))
+def subset_sizes(images: int, groups: np.ndarray | None = None) -> np.ndarray:
+    """Returns the numbers of images of the subsets, each larger than the one before by the same factor: (s,) int64.
+
+    Raises:
+        HeadInputError: the largest group has so many images that few subsets have images of another group, too.
+    """
+    sizes = np.unique(np.geomspace(images * SMALLEST, images, SIZES).round().astype(np.int64))
+    if groups is None:
+        return sizes
+    largest = int(np.unique(groups, return_counts=True)[1].max())
+    sizes = sizes[sizes > largest]
+    if len(sizes) < LEAST_SIZES:
+        message = f"the largest of the groups has {largest} of {counted(images, 'image')}: smaller groups are needed"
+        raise HeadInputError(message)
+    return sizes
 
 
 def _starts(images: int, size: int) -> list[int]:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from featurebank.advice.learning_curve import fitted_curve, learning_curve, subset_sizes
+from featurebank.errors import HeadInputError
 from featurebank.heads.exact.kernel_left_out import STEPS, kernel_left_out, rbf_distances
 
 
@@ -58,6 +59,13 @@ def test_the_curve_falls_where_measurements_fall() -> None:
     assert curve.errors == pytest.approx(shares, abs=0.02)
     assert curve.forecast(800).error == pytest.approx(0.05 + 2 / 800**0.8, abs=0.01)
     assert curve.misfit < 0.01
+
+
+def test_the_smallest_subset_has_two_groups() -> None:
+    groups = np.repeat(np.arange(8), 20)
+    assert subset_sizes(160, groups)[0] == 26
+    with pytest.raises(HeadInputError, match="largest of the groups has 80 of 160 images"):
+        subset_sizes(160, np.repeat([0, 1], 80))
 
 
 def test_sizes_grow_by_one_factor_up_to_all_images() -> None:

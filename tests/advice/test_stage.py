@@ -11,6 +11,7 @@ import pytest
 import featurebank as fb
 from featurebank.advice.findings import steps
 from featurebank.advice.tables import table_names
+from featurebank.backbone import Backbone
 from featurebank.bank import Bank
 from featurebank.errors import ConfigError, UnknownNameError
 
@@ -105,3 +106,9 @@ def test_features_that_know_nothing_doubt_nothing(make_bank: Callable[..., Bank]
     assert advice.label_errors == ()
     assert advice.accuracy is None
     assert any("were not doubted" in note for note in advice.notes)
+
+
+def test_groups_are_left_out_together(photos: Path, lite: Backbone, pixels: object, tmp_path: Path) -> None:
+    dataset = fb.load_dataset(str(photos), groups=r"path:/(?P<group>\d)")
+    advice = fb.advise(fb.extract(dataset, lite, cache=tmp_path / "cache"))
+    assert any("predicted without its group" in note for note in advice.notes)

@@ -34,12 +34,12 @@ from featurebank.system.parallel import ordered_map
 FOLDS = 5
 MIDDLE = ("block5c_add:avg", "block6d_add:avg")
 HEADS: Mapping[str, list[dict[str, Any]]] = {
-    "ridge": [{"alpha": "loo"}],
+    "ridge": [{"alpha": "loo", "standardize": False}, {"alpha": "loo"}],
     "logistic": [{"C": c} for c in (1.0, 0.001, 0.01, 0.1)],
     "svm": [{"C": c} for c in (1.0, 3.0, 10.0)],
 }
 """The parameters of each head; the first are the defaults, but for ridge."""
-WAYS = ("plain", "standardised", "joined", "1/sqrt(width) alone")
+WAYS = ("plain", "standardised", "by feature", "by part", "1/sqrt(width) alone")
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def _compare(name: str, bank: Bank, parts: Mapping[str, Part], repeats: int, *, 
             base: np.ndarray | None = None
             for choice, names in CHOICES.items():
                 chosen, plain = tuple(parts[one] for one in names), None
-                for way in WAYS:
+                for way in WAYS[: None if kind == "logistic" else -1]:  # the others do not see a common factor
                     right = _best(Trial(kind, chosen, way, y, folds), tried)
                     base, plain = (right if base is None else base), (right if plain is None else plain)
                     row = {"accuracy": float(right.mean()), "over_pooled": _paired(right, base),
@@ -196,7 +196,8 @@ def _scaled(X: np.ndarray, parts: tuple[Part, ...], training: np.ndarray, way: s
         return X
     taps = [(part.name, part.X.shape[1]) for part in parts if part.encoding is None]
     encoding = parts[-1].encoding
-    scaling = JoinedScaling.fit([X[training]], taps, encoding, weighted=way != "standardised")
+    by_feature = way != "by part"
+    scaling = JoinedScaling.fit([X[training]], taps, encoding, weighted=way != "standardised", by_feature=by_feature)
     if way == "1/sqrt(width) alone":
         common = np.sqrt(np.mean(scaling.apply(X[training]) ** 2, dtype=np.float64) * X.shape[1] / len(parts))
         return np.asarray(scaling.apply(X) / np.float32(common))

@@ -207,6 +207,8 @@ COVERED_BY = {
     # Joined taps: what is read is what heads are trained on and predict with.
     "fitting/joined/images.py": "fitting/joined/test_training.py",
     "fitting/joined/rows.py": "fitting/joined/test_training.py",
+    "grafting/several/squares.py": "grafting/several/test_networks.py",
+    "grafting/several/trunks.py": "grafting/several/test_networks.py",
     # Pieces: the law of one suite, that any pieces in any order make the bank of a plain extraction.
     "bank/pieces/adoption.py": "extraction/pieces/test_listing.py",
     "bank/pieces/notes.py": "extraction/pieces/test_listing.py",

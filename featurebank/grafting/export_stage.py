@@ -26,8 +26,10 @@ from featurebank.grafting.metadata import About
 from featurebank.grafting.ranked_layers import best_in_layers
 from featurebank.grafting.resizing import with_resize as resizing
 from featurebank.grafting.serving import how_to_load, how_to_run
+from featurebank.grafting.several.trunks import SeveralTrunks
 from featurebank.grafting.side_by_side import JoinedModel
 from featurebank.grafting.stage import Grafted, grafted, run_model
+from featurebank.grafting.trunk import taps_of
 from featurebank.runs.run import RunRecord
 from featurebank.system.backing.temporaries import temporary_folder
 from featurebank.system.files import explain_full_disk, sync
@@ -118,6 +120,8 @@ def _checked(
     if run.is_finetune:
         return None
     backbone = load_recorded(bank.recipe, bank.manifest.source, backbone=backbone)
+    if kind.needs_layers:
+        taps_of(bank, run.tap, run.joined)
     check_form(backbone, kind.suffix, kind.forms)
     if options.with_resize and backbone.form != "keras":
         message = (
@@ -135,7 +139,8 @@ def _write(graft: Grafted, kind: Format, about: About, path: Path) -> float:
         HeadError: the difference is too large, or the format cannot represent the model.
     """
     name, size = about.format, about.image_size
-    usage = how_to_load(about.resize, size, any_size=about.any_size) + "\n\n" + how_to_run(name, path.name)
+    resizes = about.any_size or bool(about.further)
+    usage = how_to_load(about.resize, size, any_size=resizes) + "\n\n" + how_to_run(name, path.name)
     try:
         plain = _for_inference(graft.model)
         whole = resizing(plain, about.resize) if about.any_size else plain
@@ -181,9 +186,14 @@ def _odd_images(size: int) -> Iterator[np.ndarray]:
         yield (127.5 + 127 * np.sin(9 * x * (1 + channel) + 7 * y)).astype(np.uint8)
 
 
+def _plain_trunk(trunk: Any) -> Any:
+    if isinstance(trunk, SeveralTrunks):
+        return SeveralTrunks([_plain_trunk(one) for one in trunk.trunks], trunk.squares)
+    return trunk if isinstance(trunk, OpenVINOTrunk) else for_inference(trunk)
+
+
 def _for_inference(model: Any) -> Any:
     """Returns a graft without layers that act only in training."""
     if isinstance(model, JoinedModel):
-        plain = model.trunk if isinstance(model.trunk, OpenVINOTrunk) else for_inference(model.trunk)
-        return JoinedModel(plain, model.head, model.about)
+        return JoinedModel(_plain_trunk(model.trunk), model.head, model.about)
     return model if isinstance(model, ForeignGraft) else for_inference(model)

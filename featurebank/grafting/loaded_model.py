@@ -16,6 +16,7 @@ from featurebank.grafting.certainty.embedding import ModelOutputs
 from featurebank.grafting.certainty.verdicts import checked_features, known_certainty
 from featurebank.grafting.formats import Format, format_of
 from featurebank.grafting.metadata import About, about_from_text
+from featurebank.grafting.several.squares import fits
 from featurebank.system.hints import quoted
 from featurebank.system.progress import step
 from featurebank.words import counted
@@ -100,9 +101,9 @@ class LoadedModel:
     def outputs(self, images: np.ndarray, batch_size: int = 32) -> ModelOutputs:
         """Returns probabilities and features of images; see `predict`."""
         size, shape, pixels = self.about.image_size, np.shape(images), self.about.pixels
-        fits = len(shape) == 4 and shape[-1] == 3 if self.about.any_size else shape[1:] == (size, size, 3)  # noqa: PLR2004
-        if not fits:
-            expected = "(n, height, width, 3)" if self.about.any_size else f"(n, {size}, {size}, 3)"
+        any_size = self.about.any_size or self.about.further
+        if not (fits(shape, self.about.squares) if any_size else shape[1:] == (size, size, 3)):
+            expected = "(n, height, width, 3)" if any_size else f"(n, {size}, {size}, 3)"
             message = f"the images have the shape {shape}: expected {expected}"
             raise DatasetError(message)
         parts = [
@@ -158,9 +159,10 @@ def read_model(path: Path) -> LoadedModel:
         message = f"'{path}' has no class names: expected a file that 'featurebank export' wrote"
         raise ConfigError(message)
     about = about_from_text(text, path)
-    if about.resize not in RULES.values() and central_of(about.resize) is None:
+    unknown = [one.rule for one in about.squares if one.rule not in RULES.values() and central_of(one.rule) is None]
+    if unknown:
         message = (
-            f"'{path}' has the resize rule '{about.resize}', which this featurebank does not know: use the version "
+            f"'{path}' has the resize rule '{unknown[0]}', which this featurebank does not know: use the version "
             f"that wrote it, {about.featurebank}"
         )
         raise ConfigError(message)

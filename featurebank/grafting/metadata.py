@@ -12,6 +12,7 @@ from typing import Any
 from featurebank.backbone.keras_networks.keras_file import ABOUT
 from featurebank.certainty.record import Certainty
 from featurebank.errors import ConfigError, FormatVersionError
+from featurebank.grafting.several.squares import Square
 from featurebank.system import digest
 from featurebank.system.archive import open_archive
 from featurebank.words import counted
@@ -71,6 +72,8 @@ class About:
     """Whether the model takes uint8 images of any size and resizes them to `image_size` itself."""
     usage: str = ""
     """Python code that runs the file without featurebank."""
+    further: tuple[Mapping[str, Any], ...] = ()
+    """The recipes of the backbones beside the first, of a head on taps of several networks."""
     certainty: Certainty | None = None
     """What the model knows about its doubts; None in files of version 2, and without validation images."""
 
@@ -78,14 +81,20 @@ class About:
     def title(self) -> str:
         """A description in one line: the head and its network, the classes, and the images that the model takes."""
         network = f"{self.head} on {self.backbone.get('backbone')} {self.tap}"
-        images = "images of any size" if self.any_size else f"images of {self.image_size} px"
+        images = "images of any size" if self.any_size or self.further else f"images of {self.image_size} px"
         form = f", {self.format}" if self.format else ""
         return f"{network}: {images}, {counted(len(self.classes), 'class')}{form}"
 
     @property
     def pixels(self) -> str:
         """The dtype of the pixels that the model takes."""
-        return "uint8" if self.any_size else "float32"
+        return "uint8" if self.any_size or self.further else "float32"
+
+    @property
+    def squares(self) -> list[Square]:
+        """The input of each network."""
+        others = [Square(int(recipe["image_size"]), str(recipe["resize"])) for recipe in self.further]
+        return [Square(self.image_size, self.resize), *others]
 
     def to_text(self) -> str:
         """Returns the metadata as JSON."""
@@ -114,7 +123,12 @@ def about_from_text(text: str, path: Path) -> About:
         del value["backbone_digest"]
         proof, certainty = value.pop("proof"), value.pop("certainty", None)
         about = About(
-            **{**value, "classes": tuple(value["classes"]), "proof": Proof(**proof) if proof else None},
+            **{
+                **value,
+                "classes": tuple(value["classes"]),
+                "proof": Proof(**proof) if proof else None,
+                "further": tuple(dict(recipe) for recipe in value.get("further", ())),
+            },
             certainty=None if certainty is None else Certainty.from_json(certainty),
         )
         _check(about)
@@ -140,7 +154,8 @@ def _check(about: About) -> None:
     """Raises ValueError if a prediction would fail because of a wrong type or value in the metadata."""
     texts = (*about.classes, about.resize, about.tap, about.head, about.format, about.featurebank)
     sound = bool(about.classes) and all(isinstance(text, str) for text in texts)
-    if not (sound and type(about.image_size) is int and 0 < about.image_size <= _LARGEST_SIDE):
+    sizes = [about.image_size, *(recipe["image_size"] for recipe in about.further)]
+    if not (sound and all(type(size) is int and 0 < size <= _LARGEST_SIDE for size in sizes)):
         message = "types"
         raise ValueError(message)
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from featurebank.backbone.resize import resize_image
 from featurebank.dataset import Dataset
 from featurebank.dataset.decoding.decode import in_flight
 from featurebank.dataset.decoding.levels import parse_levels
@@ -20,6 +19,7 @@ from featurebank.errors import ConfigError, DatasetError, DatasetWarning
 from featurebank.grafting.certainty.embedding import ModelOutputs
 from featurebank.grafting.certainty.verdicts import Verdict, Verdicts, check_request, unlike_line
 from featurebank.grafting.loaded_model import LoadedModel, check_model, read_model
+from featurebank.grafting.several.squares import squares_of
 from featurebank.system.parallel import ordered_map
 from featurebank.system.progress import SILENT, Reporter
 from featurebank.words import counted, one_line
@@ -140,13 +140,13 @@ def run_images(
     Yields:
         The index of each image, in order, with the outputs for it alone, or the reason why it cannot be read.
     """
-    size = model.about.image_size
+    squares = model.about.squares
     levels = parse_levels(model.about.backbone.get("levels"))
 
     def opened(index: int) -> np.ndarray | str:
         try:
             with in_flight():
-                return resize_image(dataset.image(index, levels), size, model.about.resize)
+                return squares_of(dataset.image(index, levels), squares)
         except (DatasetError, OSError) as error:
             return " ".join(str(error).split())
 

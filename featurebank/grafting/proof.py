@@ -12,8 +12,9 @@ from featurebank.backbone import Backbone
 from featurebank.bank import Bank
 from featurebank.errors import DatasetError, FeatureBankError, HeadError
 from featurebank.extraction.source_images import source_dataset, unchanged
-from featurebank.fitting.joined.rows import feature_rows
+from featurebank.fitting.joined.rows import FeatureRows, JoinedRows, feature_rows
 from featurebank.grafting.metadata import Proof
+from featurebank.grafting.several.networks import SeveralNetworks
 
 IMAGES = 16
 TOLERANCE = {"float32": 1e-4, "float16": 0.01, "bfloat16": 0.2}
@@ -36,9 +37,18 @@ class Sample:
     features: np.ndarray
     """(n, ...) float32."""
     ids: tuple[str, ...]
+    types: frozenset[str]
+    """The types that the features are stored and computed in."""
+
+    def tolerance(self, limits: Mapping[str, float] = TOLERANCE) -> float:
+        """Returns the maximum difference between the probabilities of a graft and of the head."""
+        return max(limits[kind] for kind in self.types)
 
 
-def sample_of(bank: Bank, tap: str, backbone: Backbone, splits: Sequence[str]) -> Sample:
+def sample_of(
+    bank: Bank, tap: str, backbone: Backbone | SeveralNetworks, splits: Sequence[str],
+    recorded: Mapping[str, Any] | None = None,
+) -> Sample:  # fmt: skip
     """Reads some source images of a bank again, and their stored features.
 
     Raises:
@@ -57,28 +67,30 @@ def sample_of(bank: Bank, tap: str, backbone: Backbone, splits: Sequence[str]) -
             "with --no-proof (proof=False)"
         )
         raise DatasetError(message)
-    positions = [position for position, _ in places]
+    positions, rows = np.array([position for position, _ in places]), feature_rows(bank, tap, None, recorded)
     ids = bank.ids()
     return Sample(
-        np.stack(images),
-        feature_rows(bank, tap).rows(tap, np.array(positions)),
-        tuple(ids[position] for position in positions),
-    )
+        np.stack(images), rows.rows(tap, positions), tuple(ids[position] for position in positions.tolist()),
+        types_of(rows, tap),
+    )  # fmt: skip
 
 
 def tolerance_of(bank: Bank, tap: str, limits: Mapping[str, float] = TOLERANCE) -> float:
     """Returns the maximum difference between the probabilities of a graft and of the head, for a tap of a bank."""
-    return max(limits[feature_rows(bank, tap).tap_dtype(tap)], limits[bank.recipe["precision"]])
+    return max(limits[kind] for kind in types_of(feature_rows(bank, tap), tap))
 
 
-def prove_layers(
-    bank: Bank, tap: str, head: Any, sample: Sample, *, whole: Predict, layers: Predict
-) -> tuple[Proof, np.ndarray]:
+def types_of(rows: FeatureRows, tap: str) -> frozenset[str]:
+    """Returns the types that the features of a tap are stored and computed in."""
+    banks = rows.banks if isinstance(rows, JoinedRows) else [rows]
+    return frozenset({rows.tap_dtype(tap), *(bank.recipe["precision"] for bank in banks)})
+
+
+def prove_layers(bank: Bank, head: Any, sample: Sample, *, whole: Predict, layers: Predict) -> tuple[Proof, np.ndarray]:
     """Compares a Keras model with its head.
 
     Args:
         bank: the bank that the head was trained on.
-        tap: the tap that the head was trained on.
         head: the fitted head.
         sample: the result of `sample_of`.
         whole: images -> probabilities of all classes.
@@ -93,16 +105,14 @@ def prove_layers(
     expected, actual = _expected(bank, head, sample), whole(sample.images)
     of_layers = float(np.abs(layers(sample.features) - expected).max())
     _refuse(bank, of_layers, TOLERANCE["float32"], "as layers the head returns other probabilities for stored features")
-    differences, tolerance = np.abs(actual - expected), tolerance_of(bank, tap)
+    differences, tolerance = np.abs(actual - expected), sample.tolerance()
     worst = sample.ids[int(differences.max(axis=1).argmax())]
     what = f"the grafted model returns other probabilities for '{worst}' than the head for its stored features"
     _refuse(bank, float(differences.max()), tolerance, what)
     return Proof(len(actual), float(differences.max()), tolerance, layers=of_layers), actual
 
 
-def prove_joined(
-    bank: Bank, tap: str, head: Any, sample: Sample, *, whole: Predict, trunk: Predict
-) -> tuple[Proof, np.ndarray]:
+def prove_joined(bank: Bank, head: Any, sample: Sample, *, whole: Predict, trunk: Predict) -> tuple[Proof, np.ndarray]:
     """Compares a joined model with its head; see `prove_layers`.
 
     The joined model contains the head itself, so only the features that it receives must agree. If a feature is within
@@ -118,9 +128,9 @@ def prove_joined(
     differences = np.abs(trunk(sample.images).reshape(stored.shape) - stored) / scale
     worst = sample.ids[int(differences.max(axis=1).argmax())]
     what = f"the network returns other features for '{worst}' than are stored (relative to the largest)"
-    _refuse(bank, float(differences.max()), tolerance_of(bank, tap, OF_FEATURES), what)
+    _refuse(bank, float(differences.max()), sample.tolerance(OF_FEATURES), what)
     return Proof(
-        len(actual), float(np.abs(actual - expected).max()), tolerance_of(bank, tap), float(differences.max())
+        len(actual), float(np.abs(actual - expected).max()), sample.tolerance(), float(differences.max())
     ), actual
 
 

@@ -14,12 +14,14 @@ from featurebank.errors import ArchiveError, ConfigError, FormatVersionError
 from featurebank.grafting.certainty.embedding import ModelOutputs, averaged
 from featurebank.grafting.foreign.trunks import DESCRIPTION, WEIGHTS, OpenVINOTrunk
 from featurebank.grafting.metadata import MEMBER, About, about_from_text
+from featurebank.grafting.several.trunks import SeveralTrunks
 from featurebank.system.archive import Archive, open_archive
 from featurebank.system.model_files.openvino_file import check_openvino
 from featurebank.system.model_files.trial import try_reading
 
 _TRUNK, _HEAD = "trunk.keras", "head.head"
-_MEMBERS = {_TRUNK, DESCRIPTION, WEIGHTS, _HEAD, MEMBER}
+_MOST = 9
+"""The largest number of networks of a file."""
 
 
 class JoinedModel:
@@ -30,7 +32,7 @@ class JoinedModel:
 
     Args:
         trunk: (n, s, s, 3) RGB 0..255 -> the features of a tap: a Keras model, or for a network of another library an
-            `OpenVINOTrunk`.
+            `OpenVINOTrunk`, or `SeveralTrunks`.
         head: the fitted head.
         about: the metadata of the file.
     """
@@ -47,7 +49,7 @@ class JoinedModel:
         """Returns probabilities (n, classes) float32, in the order of `about.classes`.
 
         Args:
-            images: (n, s, s, 3) RGB from 0 to 255.
+            images: (n, s, s, 3) RGB from 0 to 255; of several networks, uint8 of any size.
             batch_size: the number of images per batch.
             verbose: see Keras's `predict`.
         """
@@ -79,12 +81,9 @@ class JoinedModel:
         from featurebank.heads.storage.saving import save_head
 
         with tempfile.TemporaryDirectory(dir=path.parent) as place, zipfile.ZipFile(path, "w") as archive:
-            if isinstance(self.trunk, OpenVINOTrunk):
-                archive.writestr(DESCRIPTION, self.trunk.description)
-                archive.writestr(WEIGHTS, self.trunk.weights.tobytes())
-            else:
-                self.trunk.save(Path(place, _TRUNK))
-                archive.write(Path(place, _TRUNK), _TRUNK)
+            trunks = self.trunk.trunks if isinstance(self.trunk, SeveralTrunks) else [self.trunk]
+            for number, trunk in enumerate(trunks):
+                _write_trunk(trunk, archive, Path(place), number)
             save_head(self.head, Path(place, _HEAD))
             archive.write(Path(place, _HEAD), _HEAD)
             archive.writestr(MEMBER, text or self.about.to_text())
@@ -101,10 +100,12 @@ def load_joined(path: Path) -> JoinedModel:
 
     with tempfile.TemporaryDirectory() as place:
         try:
-            with open_archive(path, allowed=_MEMBERS) as archive:
+            members = {_numbered(name, number) for name in (_TRUNK, DESCRIPTION, WEIGHTS) for number in range(_MOST)}
+            with open_archive(path, allowed={*members, _HEAD, MEMBER}) as archive:
                 about = about_from_text(archive.read(MEMBER).decode(), path)
                 archive.extract(_HEAD, Path(place))
-                trunk = _read_trunk(archive, Path(place))
+                trunks = [_read_trunk(archive, Path(place), number) for number in range(1 + len(about.further))]
+                trunk = trunks[0] if len(trunks) == 1 else SeveralTrunks(trunks, about.squares)
         except (ConfigError, FormatVersionError, FileNotFoundError):
             raise
         except Exception as error:  # a damaged or hostile file fails anywhere in Keras and OpenVINO
@@ -114,12 +115,29 @@ def load_joined(path: Path) -> JoinedModel:
         return JoinedModel(trunk, load_head(Path(place, _HEAD)), about)
 
 
-def _read_trunk(archive: Archive, place: Path) -> Any:
-    if DESCRIPTION in archive.names:
-        for name in (DESCRIPTION, WEIGHTS):
+def _numbered(name: str, number: int) -> str:
+    """Returns the name of a member for one of several networks; the first has the name itself."""
+    stem, dot, suffix = name.partition(".")
+    return f"{stem}_{number}{dot}{suffix}" if number else name
+
+
+def _write_trunk(trunk: Any, archive: zipfile.ZipFile, place: Path, number: int) -> None:
+    if isinstance(trunk, OpenVINOTrunk):
+        archive.writestr(_numbered(DESCRIPTION, number), trunk.description)
+        archive.writestr(_numbered(WEIGHTS, number), trunk.weights.tobytes())
+    else:
+        name = _numbered(_TRUNK, number)
+        trunk.save(place / name)
+        archive.write(place / name, name)
+
+
+def _read_trunk(archive: Archive, place: Path, number: int) -> Any:
+    description, weights, keras = (_numbered(name, number) for name in (DESCRIPTION, WEIGHTS, _TRUNK))
+    if description in archive.names:
+        for name in (description, weights):
             archive.extract(name, place)
-        weights = check_openvino(place / DESCRIPTION)
-        try_reading([place / DESCRIPTION, *weights])
-        return OpenVINOTrunk((place / DESCRIPTION).read_bytes(), np.fromfile(place / WEIGHTS, np.uint8))
-    archive.extract(_TRUNK, place)
-    return load_keras_file(place / _TRUNK)
+        files = check_openvino(place / description)
+        try_reading([place / description, *files])
+        return OpenVINOTrunk((place / description).read_bytes(), np.fromfile(place / weights, np.uint8))
+    archive.extract(keras, place)
+    return load_keras_file(place / keras)

@@ -25,9 +25,11 @@ from featurebank.grafting.foreign.graft import ForeignGraft, join_foreign
 from featurebank.grafting.foreign.trunks import OpenVINOTrunk
 from featurebank.grafting.head_layers import no_layers, probabilities_of
 from featurebank.grafting.metadata import About, Proof
-from featurebank.grafting.proof import prove_joined, prove_layers, sample_of
+from featurebank.grafting.proof import Sample, prove_joined, prove_layers, sample_of
+from featurebank.grafting.several.networks import several_networks
+from featurebank.grafting.several.trunks import SeveralTrunks
 from featurebank.grafting.side_by_side import JoinedModel
-from featurebank.grafting.trunk import taps_of, trunk_model
+from featurebank.grafting.trunk import taps_of, trunk_model, trunk_of
 from featurebank.runs.run import FINETUNE, RunRecord, read_run
 from featurebank.system.progress import SILENT, Reporter
 from featurebank.system.runtime import import_tensorflow, installed_versions
@@ -75,17 +77,26 @@ def grafted(
     if isinstance(run, RunRecord) and run.is_finetune:
         return _finetuned(bank, run, form)
     head, tap = (trained_head(bank, run), run.tap) if isinstance(run, RunRecord) else (run, tap or "pooled")
-    taps = taps_of(bank, tap)
-    _check_width(head, feature_rows(bank, tap).tap_shape(tap), tap)
+    recorded = run.joined if isinstance(run, RunRecord) else None
+    networks = None if form == "layers" else several_networks(bank, tap, recorded, backbone)
+    taps = [] if networks else taps_of(bank, tap, recorded)
+    _check_width(head, feature_rows(bank, tap, None, recorded).tap_shape(tap), tap)
     backbone = load_recorded(bank.recipe, bank.manifest.source, backbone=backbone)
     about = _about(bank, backbone.recipe, run, type(head).__name__, tap)
-    with reporter.step(f"joining {backbone.name} and its head"):
-        model, layers, operation = _joined(backbone, taps, head, about, form)
+    looking = networks or backbone
+    with reporter.step(f"joining {looking.name} and {'the' if networks else 'its'} head"):
+        if networks:
+            about = replace(about, further=networks.further)
+            model, layers, operation = JoinedModel(trunk_of(networks), head, about), None, ""
+        else:
+            model, layers, operation = _joined(backbone, taps, head, about, form)
     if not proof:
-        images = _noise(backbone.image_size)
+        images = np.stack([looking.resize(image) for image in _noise(backbone.image_size)])
         return Grafted(model, about, images, run_model(model, images), head, operation)
     with reporter.step("comparing the model with the head on images of the bank"):
-        evidence, images, probabilities = _prove(bank, backbone, tap, head, (model, layers))
+        splits = ("train", "val") if layers is not None else ("val",) if "val" in bank.splits() else ("train",)
+        sample = sample_of(bank, tap, looking, splits, recorded)
+        evidence, images, probabilities = _prove(bank, sample, head, model, layers)
     line = f"graft: on {counted(evidence.images, 'image')} of the bank, model and head agree to"
     reporter.say(f"{line} {evidence.difference:.1e} (allowed: {evidence.tolerance:g})")
     if evidence.difference > evidence.tolerance:
@@ -145,25 +156,20 @@ def check_layers(bank: Bank, run: RunRecord) -> None:
         raise no_layers(str(run.spec), error, "") from error
 
 
-def _prove(
-    bank: Bank, backbone: Backbone, tap: str, head: Any, model_and_layers: tuple[Any, Any]
-) -> tuple[Proof, np.ndarray, np.ndarray]:
+def _prove(bank: Bank, sample: Sample, head: Any, model: Any, layers: Any) -> tuple[Proof, np.ndarray, np.ndarray]:
     """Compares the model with the head; returns the proof, its images, and the model's probabilities for them.
 
-    The images are never test images, so that the test split stays unused.
+    The images are never test images, so that the test split stays unused. Those of a joined model are no training
+    images, if possible: thresholds of trees are features of training images, where any rounding counts.
 
     Raises:
         HeadError: the model differs from the head.
     """
-    model, layers = model_and_layers
     whole = partial(run_model, model)
     if layers is not None:
-        sample = sample_of(bank, tap, backbone, ("train", "val"))
-        proof, probabilities = prove_layers(bank, tap, head, sample, whole=whole, layers=partial(run_model, layers))
-        return proof, sample.images, probabilities
-    # No training images, if possible: thresholds of trees are features of training images, where any rounding counts.
-    sample = sample_of(bank, tap, backbone, ("val",) if "val" in bank.splits() else ("train",))
-    proof, probabilities = prove_joined(bank, tap, head, sample, whole=whole, trunk=partial(run_model, model.trunk))
+        proof, probabilities = prove_layers(bank, head, sample, whole=whole, layers=partial(run_model, layers))
+    else:
+        proof, probabilities = prove_joined(bank, head, sample, whole=whole, trunk=partial(run_model, model.trunk))
     return proof, sample.images, probabilities
 
 
@@ -180,7 +186,7 @@ def _check_width(head: Any, shape: tuple[int, ...], tap: str) -> None:
 
 def run_model(model: Any, inputs: np.ndarray) -> np.ndarray:
     """Returns the output of a graft, or of a part of one, for one batch: images, or features of its layers."""
-    if isinstance(model, JoinedModel | ForeignGraft | OpenVINOTrunk):
+    if isinstance(model, JoinedModel | ForeignGraft | OpenVINOTrunk | SeveralTrunks):
         return model.predict(inputs)
     return np.asarray(model(inputs.astype(np.float32), training=False))
 

@@ -10,6 +10,15 @@ from featurebank.bank import Bank
 from featurebank.errors import HeadError
 from featurebank.fitting.joined.parts import resolve
 from featurebank.fitting.joined.text import is_joined
+from featurebank.grafting.foreign.trunks import OpenVINOTrunk
+from featurebank.grafting.several.networks import SeveralNetworks
+from featurebank.grafting.several.trunks import SeveralTrunks
+from featurebank.system.runtime import import_tensorflow
+
+_ELSEWHERE = {
+    False: ", or export this run as a .fbmodel file",
+    True: "; run.predict(table) in Python takes a table of paths and columns",
+}
 
 
 def taps_of(bank: Bank, tap: str, recorded: Mapping[str, Any] | None = None) -> list[str]:
@@ -29,11 +38,24 @@ def taps_of(bank: Bank, tap: str, recorded: Mapping[str, Any] | None = None) -> 
     joined = resolve(bank, tap, recorded)
     if not joined.is_of_one_network:
         message = (
-            f"tap '{tap}' needs {joined.sources}, and one model from images to probabilities has one network: use "
-            "predict or predict_proba of the run in Python, or train the head on taps of one bank"
+            f"tap '{tap}' needs {joined.sources}, and this needs a head on taps of one network: train it on those of "
+            f"one bank{_ELSEWHERE[bool(joined.columns)]}"
         )
         raise HeadError(message)
     return [part.tap for part in joined.parts]
+
+
+def trunk_of(networks: SeveralNetworks) -> SeveralTrunks:
+    """Returns several networks up to their taps, for a model file.
+
+    Raises:
+        EngineError: OpenVINO cannot run a network that is not one of Keras.
+    """
+    trunks = [
+        trunk_model(backbone, taps) if backbone.form == "keras" else OpenVINOTrunk.of(backbone, taps)
+        for backbone, taps in networks.parts
+    ]
+    return SeveralTrunks(trunks, networks.squares)
 
 
 def trunk_model(backbone: Backbone, taps: Sequence[str]) -> Any:
@@ -42,6 +64,7 @@ def trunk_model(backbone: Backbone, taps: Sequence[str]) -> Any:
     Raises:
         ConfigError, UnknownNameError: see `Backbone.tap_model`.
     """
+    import_tensorflow()
     import keras
 
     model = backbone.tap_model(taps)

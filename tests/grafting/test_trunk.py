@@ -99,7 +99,6 @@ def test_parts_of_several_networks_are_no_one_model(bank: Bank, tmp_path: Path) 
     expected = r"tap 'pooled\+tiny:colours:pooled' needs tiny.network and tiny.colours"
     refused: list[Callable[[], Any]] = [
         lambda: export(run, tmp_path / "model.keras"),
-        lambda: export(run, tmp_path / "model.fbmodel"),
         lambda: finetune(run, unfreeze="last", epochs=1),
         lambda: taps_of(bank, run.tap),
     ]

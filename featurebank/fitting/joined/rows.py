@@ -41,6 +41,11 @@ class JoinedRows:
         return self.joined.bank.path
 
     @property
+    def banks(self) -> list[Bank]:
+        """The banks of the parts."""
+        return [part.bank for part in self.joined.parts]
+
+    @property
     def taps(self) -> tuple[tuple[str, int], ...]:
         """The taps in the order of the features, each with its number of features."""
         return tuple((part.text, part.width) for part in self.joined.parts)

@@ -36,7 +36,7 @@ class JoinedScaling:
     @classmethod
     def fit(
         cls, blocks: Iterable[np.ndarray], taps: Sequence[tuple[str, int]], encoding: ColumnEncoding | None = None,
-        *, weighted: bool = True,
+        *, weighted: bool = True, by_feature: bool = True,
     ) -> Self:  # fmt: skip
         """Measures features of training images.
 
@@ -45,6 +45,7 @@ class JoinedScaling:
             taps: see the attribute.
             encoding: see the attribute.
             weighted: whether each part has the same weight; otherwise each feature has.
+            by_feature: whether each feature of a tap is standardised; otherwise all features of a tap have one scale.
 
         Example:
             >>> features = np.array([[0.0, 1, 5], [2, 1, 9]], np.float32)
@@ -53,8 +54,12 @@ class JoinedScaling:
             array([[ 1.,  0., -1.]], dtype=float32)
         """
         mean, deviation = _moments(blocks)
-        factor = np.divide(1, deviation, out=np.zeros_like(deviation), where=deviation > 0)
         parts = list(_parts(taps, encoding))
+        for part in parts:
+            if not by_feature and not part.columns:
+                own = deviation[part.start : part.stop]
+                own[own > 0] = np.sqrt(np.mean(own[own > 0] ** 2))
+        factor = np.divide(1, deviation, out=np.zeros_like(deviation), where=deviation > 0)
         for part in parts:
             for start, stop in part.categories:
                 mean[start:stop], factor[start:stop] = 0, 1

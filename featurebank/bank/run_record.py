@@ -90,7 +90,7 @@ def _schema() -> Any:
     scores: Any = table(
         "Scores", {"accuracy": share, "loss": float},
         {"images": count, "macro_f1": float, "top5_accuracy": share, "brier": float, "calibration_error": float,
-         "recall": list[float | None], "opened_before": count, "accuracy_interval": pair,
+         "recall": list[float | None], "groups": count, "opened_before": count, "accuracy_interval": pair,
          "top5_accuracy_interval": pair, "loss_interval": pair, "macro_f1_interval": pair, "brier_interval": pair},
         known_alone=False,
     )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import isnan, nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -170,6 +170,8 @@ def _span(interval: tuple[float, float]) -> str:
 
 
 def _print_significance(all_entries: Sequence[Entry]) -> None:
+    if all_entries and (groups := all_entries[0].groups):
+        echo(f"intervals and tests are over {counted(groups, 'group')} of validation images, not over single images")
     compared = sum(entry.p_value is not None for entry in all_entries)
     alike = sum(entry.indistinguishable for entry in all_entries[1:])
     if compared:
@@ -201,9 +203,13 @@ def print_best(
         repeated = f" after {counted(before, 'other evaluation')}" if before else ""
         echo(
             f"test accuracy {test['accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f}) on "
-            f"{counted(test['images'], 'held-out image')}, evaluated {best.tested}{repeated}"
+            f"{counted(test['images'], 'held-out image')}{_of_groups(test)}, evaluated {best.tested}{repeated}"
         )
     echo(f"runs: {shown_path(bank.path / 'runs')}")
+
+
+def _of_groups(scores: Mapping[str, Any]) -> str:
+    return f" of {counted(scores['groups'], 'group')}" if "groups" in scores else ""
 
 
 def _validated(best: RunRecord, runs: Sequence[RunRecord], metric: Metric) -> str:

@@ -11,9 +11,9 @@ from featurebank.errors import HeadError
 from featurebank.finetuning.task import ValidationResult
 from featurebank.fitting.joined.rows import feature_rows
 from featurebank.grafting.proof import tolerance_of
+from featurebank.metrics.gains import gain_over
 from featurebank.runs.finetuned import is_finetuned
 from featurebank.runs.run import RunRecord
-from featurebank.statistics import mcnemar, paired_gain
 from featurebank.words import counted
 
 _IMAGES = {"float32": 0, "float16": 1, "bfloat16": 1}
@@ -58,8 +58,9 @@ def check_start(bank: Bank, run: RunRecord, result: ValidationResult, labels: np
 
 
 def gain(
-    run: RunRecord, start: ValidationResult, end: ValidationResult, labels: np.ndarray, seconds: float
-) -> dict[str, Any]:
+    run: RunRecord, start: ValidationResult, end: ValidationResult, labels: np.ndarray, seconds: float, *,
+    groups: np.ndarray | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """Returns the gain over the head for a run's record, with a sentence on whether it was worth the time.
 
     Args:
@@ -68,10 +69,10 @@ def gain(
         end: the validation result with the best weights.
         labels: (n,) labels of the validation images.
         seconds: the duration of the fine-tune.
+        groups: (n,) which validation images belong together, if the dataset has groups.
     """
     before, after = (result.probabilities.argmax(axis=1) == labels for result in (start, end))
-    difference, low, high = paired_gain(before, after)
-    p_value = mcnemar(int((before & ~after).sum()), int((after & ~before).sum()))
+    difference, low, high, p_value = gain_over(before, after, groups)
     return {
         "over": run.run, "accuracy": difference, "accuracy_interval": [low, high], "p_value": p_value,
         "loss": start.loss - end.loss, "worth": _worth(difference, low, high, seconds, same=start is end),

@@ -36,11 +36,11 @@ from featurebank.grafting.metadata import About
 from featurebank.grafting.ranked_layers import best_in_layers
 from featurebank.grafting.stage import grafted
 from featurebank.metrics import pack
+from featurebank.metrics.significance import share_interval
 from featurebank.runs.finetuned import is_finetuned
 from featurebank.runs.logs.tensorboard import TensorBoardWriter, check_tensorboard, write_tensorboard
 from featurebank.runs.run import FINETUNE, RunRecord, load_runs, read_run
 from featurebank.runs.selection import find_run
-from featurebank.statistics import proportion_interval
 from featurebank.system import digest
 from featurebank.system.backing.directories import is_file, remove
 from featurebank.system.files import atomic_path
@@ -165,17 +165,18 @@ class _Finetune:
     def _save(self, outcome: _Outcome, about: About) -> RunRecord:
         """Writes the model, then the record, and finally deletes the checkpoint."""
         result, state = outcome.evaluate(self._options), outcome.state
+        groups = self._bank.groups("val")
         run = RunRecord(
             run=self.name, head=FINETUNE, params={"from": self._start.run, **self._requested.params()},
             tap=self._start.tap, seed=self._options.seed, seconds=round(state.seconds, 6),
-            metrics=outcome.metrics(result), bank=self._bank.digest,
+            metrics=outcome.metrics(result, groups), bank=self._bank.digest,
             created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), notes=tuple(state.notes),
             history={**state.history, "best_epoch": state.best["epoch"]}, parameters=outcome.model.count_params(),
             right=pack(result.probabilities.argmax(axis=1) == outcome.task.val.labels), directory=self._bank.path,
             finetune={
                 "from": self._start.run, "phases": state.finished_phases, "batch_norm": self._options.batch_norm,
                 "epoch_0": outcome.head.epoch_0(),
-                "gain": gain(self._start, outcome.head, result, outcome.task.val.labels, state.seconds),
+                "gain": gain(self._start, outcome.head, result, outcome.task.val.labels, state.seconds, groups=groups),
             },
         )  # fmt: skip
         text = replace(
@@ -207,11 +208,19 @@ class _Outcome:
             else self.head
         )
 
-    def metrics(self, result: ValidationResult) -> dict[str, dict[str, Any]]:
-        """Returns the metrics for the run's record."""
+    def metrics(self, result: ValidationResult, groups: np.ndarray | None) -> dict[str, dict[str, Any]]:
+        """Returns the metrics for the run's record.
+
+        Args:
+            result: the result on the validation images.
+            groups: (n,) which of these belong together; None if the dataset has no groups.
+        """
         labels = self.task.val.labels
         val = metrics.scores(result.probabilities, labels)
-        val["accuracy_interval"] = list(proportion_interval(val["accuracy"], len(labels)))
+        right = (result.probabilities.argmax(axis=1) == labels).astype(float)
+        val["accuracy_interval"] = list(share_interval(right, groups) or (0.0, 1.0))
+        if groups is not None:
+            val["groups"] = len(np.unique(groups))
         train = self.task.train
         rows = np.arange(min(_SCORED, len(train)))
         probabilities = predict_rows(TrainedModel(self.model, self.task.options), train, rows)

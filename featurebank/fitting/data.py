@@ -68,6 +68,8 @@ class TrainingData:
     """Where another process finds the same data; None for arrays that are in no bank."""
     weights: np.ndarray | None = None
     """(n,) float64 above 0, how much each training image counts; None for 1 each. Metrics count all images alike."""
+    groups_val: np.ndarray | None = None
+    """(n,) int64, which validation images belong together; None if the dataset has no groups."""
     scaling: JoinedScaling | None = None
     """What scaled the features of a joined tap; a fitted head contains it."""
 
@@ -96,7 +98,9 @@ class TrainingData:
         views = bank.views if views is None else views
         X, augmented = load_features(bank, tap, train, views=views, beside=len(val))
         X_val = load_validation(bank, tap, val, beside=len(train) * (1 + views))
-        return cls(tap, X, y, X_val, bank.labels("val"), len(bank.classes), augmented, reference, weights)
+        return cls(
+            tap, X, y, X_val, bank.labels("val"), len(bank.classes), augmented, reference, weights, bank.groups("val")
+        )  # fmt: skip
 
     @cached_property
     def unweighted(self) -> TrainingData:

@@ -201,7 +201,8 @@ class FoldedImages:
         positions = positions_in(bank, "train", "val")
         self._bank, self._tap, self._classes, self._view_count = bank, tap, len(bank.classes), views
         self._positions = positions
-        self._labels = bank.labels()[positions]
+        self._labels, groups = bank.labels()[positions], bank.groups()
+        self._groups = None if groups is None else groups[positions]
         if len(present := np.unique(self._labels)) < 2:  # noqa: PLR2004 - a classifier needs two
             what = f"of class '{bank.classes[int(present[0])]}'" if len(present) else "in the test split"
             message = f"all images of '{bank.name}' are {what}: heads need training images of at least two classes"
@@ -226,5 +227,6 @@ class FoldedImages:
         place, mark = portable_path(self._bank.path), self._bank.digest
         reference = DataReference(place, mark, self._tap, self._view_count, fold, sample)
         return TrainingData(
-            self._tap, X[outside], y[outside], X[inside], y[inside], self._classes, views, reference, weights
+            self._tap, X[outside], y[outside], X[inside], y[inside], self._classes, views, reference, weights,
+            None if self._groups is None else self._groups[inside],
         )  # fmt: skip

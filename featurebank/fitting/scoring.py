@@ -13,7 +13,7 @@ from featurebank.heads.streamed.passes import Passes
 from featurebank.heads.streamed.vectors import StoredVectors
 from featurebank.metrics import ImageScores, pack
 from featurebank.metrics.scores import scores_of, short_scores_of
-from featurebank.statistics import proportion_interval
+from featurebank.metrics.significance import share_interval
 from featurebank.system.progress import detail
 
 SCORED_TRAINING_ROWS = 10_000
@@ -46,7 +46,9 @@ def score(head: Any, data: TrainingData) -> Scores:
     detail("scoring")  # convolutions take long
     train, val = evaluate(head, X, y, data.classes), _evaluate_validation(head, data)
     scores = scores_of(val)
-    scores["accuracy_interval"] = list(proportion_interval(scores["accuracy"], scores["images"]))
+    scores["accuracy_interval"] = list(share_interval(val.right.astype(float), data.groups_val) or (0.0, 1.0))
+    if data.groups_val is not None:
+        scores["groups"] = len(np.unique(data.groups_val))
     result = Scores(train=short_scores_of(train), val=scores)
     result.right, result.images = pack(val.right), val
     detail("")

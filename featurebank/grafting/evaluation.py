@@ -15,7 +15,7 @@ from featurebank.errors import ConfigError, DatasetError, unknown_name
 from featurebank.grafting.certainty.verdicts import Verdicts
 from featurebank.grafting.loaded_model import LoadedModel
 from featurebank.grafting.prediction import run_images
-from featurebank.statistics import proportion_interval
+from featurebank.metrics.significance import share_interval
 from featurebank.system.progress import SILENT, Reporter
 from featurebank.words import counted
 
@@ -41,7 +41,7 @@ class Evaluation:
     images: int
     accuracy: float
     accuracy_interval: tuple[float, float]
-    """Wilson's 95 % confidence interval."""
+    """The 95 % confidence interval: Wilson's, or that of a bootstrap of groups if the dataset has groups."""
     loss: float
     """Cross-entropy."""
     macro_f1: float
@@ -56,6 +56,8 @@ class Evaluation:
     about its doubts. Of the validation images of the model it says nothing: they were its calibration."""
     unlike: int | None = None
     """The number of images that are unlike those of the training; None if the model does not know."""
+    groups: int | None = None
+    """The number of groups that the images belong to; None if the dataset has no groups."""
 
     def __repr__(self) -> str:
         low, high = self.accuracy_interval
@@ -68,7 +70,8 @@ class Evaluation:
     def to_dict(self) -> dict[str, Any]:
         """Returns the evaluation as JSON values."""
         return {
-            "images": self.images, "accuracy": self.accuracy, "accuracy_interval": list(self.accuracy_interval),
+            "images": self.images, **({} if self.groups is None else {"groups": self.groups}),
+            "accuracy": self.accuracy, "accuracy_interval": list(self.accuracy_interval),
             "loss": self.loss, "macro_f1": self.macro_f1,
             "classes": [
                 {"class": one.name, "images": one.images, "recall": one.recall, "precision": one.precision}
@@ -91,6 +94,7 @@ def evaluate_model(
     labels = _labels(dataset, model.classes)
     places = _places(dataset, split)
     rows: list[np.ndarray] = []
+    read: list[int] = []
     labels_of_rows: list[int] = []
     skipped: list[tuple[str, str]] = []
     verdicts, unlike = Verdicts(model.about), 0
@@ -100,13 +104,15 @@ def evaluate_model(
         else:
             rows.append(answer.probabilities[0])
             labels_of_rows.append(int(labels[index]))
+            read.append(index)
             unlike += sum(bool(one.unlike) for one in verdicts(answer))
     if not rows:
         reason = f"; the first: {skipped[0][0]}: {skipped[0][1]}" if skipped else ""
         message = f"none of the {counted(len(places), 'image')} of '{dataset.spec}' can be read{reason}"
         raise DatasetError(message)
     probabilities, of_rows = np.stack(rows).astype(np.float64), np.array(labels_of_rows)
-    evaluation = _evaluation(probabilities, of_rows, model.classes, skipped)
+    groups = None if dataset.components is None else dataset.components[read]
+    evaluation = _evaluation(probabilities, of_rows, model.classes, skipped, groups)
     if (certainty := model.about.certainty) is None:
         return evaluation
     sure = measured(certainty, probabilities, of_rows, source=f"of {dataset.spec}")
@@ -136,7 +142,11 @@ def _labels(dataset: Dataset, classes: Sequence[str]) -> np.ndarray:
 
 
 def _evaluation(
-    probabilities: np.ndarray, labels: np.ndarray, classes: Sequence[str], skipped: Sequence[tuple[str, str]]
+    probabilities: np.ndarray,
+    labels: np.ndarray,
+    classes: Sequence[str],
+    skipped: Sequence[tuple[str, str]],
+    groups: np.ndarray | None = None,
 ) -> Evaluation:
     confusion = metrics.confusion_counts(probabilities, labels)
     predicted = confusion.sum(axis=0)
@@ -146,8 +156,9 @@ def _evaluation(
     ]
     recalls = metrics.recalls(probabilities, labels)
     of_classes = tuple(map(OfClass, classes, confusion.sum(axis=1).tolist(), recalls, precisions))
+    interval = share_interval((probabilities.argmax(axis=1) == labels).astype(float), groups) or (0.0, 1.0)
     return Evaluation(
-        len(labels), accuracy, proportion_interval(accuracy, len(labels)),
+        len(labels), accuracy, interval,
         metrics.log_loss(probabilities, labels), metrics.macro_f1(probabilities, labels), of_classes, confusion,
-        tuple(skipped),
+        tuple(skipped), groups=None if groups is None else len(np.unique(groups)),
     )  # fmt: skip

@@ -82,6 +82,8 @@ def scores_with_intervals(
 ) -> dict[str, Any]:
     """Returns `scores`, and 95 % intervals as `NAME_interval`: Wilson's for proportions, else bootstrapped.
 
+    `groups` is the number of groups, if there are groups: the intervals resample them then.
+
     Args:
         probabilities: (n, classes).
         labels: (n,) integers.
@@ -93,7 +95,8 @@ def scores_with_intervals(
         metric.key: confidence_interval(metric, images, groups) for metric in METRICS.values() if metric.key in values
     }
     known = {f"{name}_interval": list(interval) for name, interval in intervals.items() if interval is not None}
-    return {**values, **known}
+    count = {} if groups is None else {"groups": len(np.unique(groups))}
+    return {**values, **known, **count}
 
 
 def short_scores_of(images: ImageScores) -> dict[str, float]:

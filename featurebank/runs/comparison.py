@@ -63,6 +63,8 @@ class Entry:
     """95 % confidence interval of `value`; None if the metric has none, or predictions are not stored."""
     test: str = "McNemar's test"
     """The name of the paired test of `p_value`."""
+    groups: int | None = None
+    """The number of groups of validation images, which the intervals and the tests resample; None without groups."""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -94,6 +96,7 @@ class Entry:
             "accuracy": self.mean, "std": self.std, "accuracy_interval": list(self.interval),
             "train_accuracy": self.train, "gap": self.gap, "verdict": self.verdict, "seconds": self.seconds,
             "parameters": self.parameters, "p_value": self.p_value, "indistinguishable": self.indistinguishable,
+            **({} if self.groups is None else {"groups": self.groups}),
             "metric": self.metric.name, "value": None if isnan(self.value) else self.value,
             "value_std": self.value_std,
             "value_interval": None if self.value_interval is None else list(self.value_interval),
@@ -138,7 +141,7 @@ def _entry(group: Group, floor: float, evidence: GroupImages) -> Entry:
         standard_error=group.standard_error, train=train, verdict=_verdict(group, train, interval, floor),
         seconds=group.seconds, parameters=group.parameters, metric=metric, value=group.mean(metric),
         value_std=spread(group, metric), value_interval=interval if is_accuracy else metric_interval(group, evidence),
-        test=evidence.test,
+        test=evidence.test, groups=evidence.units if evidence.is_grouped else None,
     )  # fmt: skip
 
 

@@ -135,7 +135,8 @@ def open_test(bank: Bank, run: RunRecord, *, reporter: Reporter = SILENT) -> Run
     if before.warning:
         reporter.warn(before.warning, TestSplitWarning)
     scores = {
-        **scores_with_intervals(predict(), labels), "opened_before": len(before.openings) + len(before.unknown),
+        **scores_with_intervals(predict(), labels, bank.groups("test")),
+        "opened_before": len(before.openings) + len(before.unknown),
         "images_opened_before": before.images,
     }  # fmt: skip
     tested = replace(

@@ -56,9 +56,10 @@ def _print(evaluation: Evaluation) -> None:
     from featurebank.cli.tables import print_table
 
     low, high = evaluation.accuracy_interval
+    of_groups = "" if evaluation.groups is None else f" of {counted(evaluation.groups, 'group')}"
     echo(
         f"accuracy {evaluation.accuracy:.4f} (95 % interval {low:.4f} to {high:.4f}), loss {evaluation.loss:.4f}, "
-        f"macro F1 {evaluation.macro_f1:.4f} on {counted(evaluation.images, 'image')}"
+        f"macro F1 {evaluation.macro_f1:.4f} on {counted(evaluation.images, 'image')}{of_groups}"
     )
     rows = [(one.name, one.images, _share(one.recall), _share(one.precision)) for one in evaluation.classes]
     print_table(("class", "images", "recall", "precision"), rows, right=("images", "recall", "precision"))

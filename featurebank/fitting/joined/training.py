@@ -61,6 +61,7 @@ def _joined_data(
         train, val = (fold_positions(bank, fold, inside=inside) for inside in (False, True))
     train, weights = training_images(bank, train, sample)
     y, y_val = (bank.labels()[positions] for positions in (train, val))
+    groups = bank.groups()
     check_sample(bank, y)
     rows = JoinedRows(joined, joined.encoding(train))
     X, more = load_features(rows, tap, train, views=views, beside=len(val))
@@ -69,7 +70,8 @@ def _joined_data(
     reference = DataReference(portable_path(bank.path), bank.digest, tap, views, fold, sample)
     return TrainingData(
         tap, _scaled(X, scaling), y, _scaled(X_val, scaling), y_val, len(bank.classes),
-        [scaling.apply_in_place(view) for view in more], reference, weights, scaling,
+        [scaling.apply_in_place(view) for view in more], reference, weights,
+        None if groups is None else groups[val], scaling,
     )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from featurebank.metrics.gains import gain_over
 from featurebank.reporting.content import ComparedBank, Comparison, Conclusion
 from featurebank.reporting.evidence import Evidence
 from featurebank.reporting.sections.axes import right_shares
@@ -13,7 +14,6 @@ from featurebank.reporting.sections.board import name_of
 from featurebank.reporting.sections.savings import extraction_seconds
 from featurebank.reporting.sections.wording_data import compared
 from featurebank.runs.comparison import Entry
-from featurebank.statistics import paired_gain
 
 MOST_SEEDS = 0.5
 """A head with several seeds is right on an image if at least this share of them is."""
@@ -61,8 +61,10 @@ def _gain(first: Evidence, second: Evidence) -> tuple[float, tuple[float, float]
     answers = _sorted_answers(first), _sorted_answers(second)
     if answers[0] is None or answers[1] is None or len(answers[0]) != len(answers[1]):
         return difference, None
-    _, low, high = paired_gain(answers[1], answers[0])
-    return difference, (low, high)
+    groups = first.bank.groups("val")
+    order = np.argsort(first.bank.digests("val"), kind="stable")
+    gain = gain_over(answers[1], answers[0], None if groups is None else groups[order])
+    return difference, (gain.low, gain.high)
 
 
 def _sorted_answers(evidence: Evidence) -> np.ndarray | None:

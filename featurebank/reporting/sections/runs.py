@@ -163,6 +163,7 @@ def _how_sure(evidence: Evidence, best: Entry) -> str:
     parts = [
         f"95 % interval {between(best.interval)}",
         *([f"{counted(images, 'image')}"] if images else []),
+        *([f"over {counted(best.groups, 'group')} of images, not over single images"] if best.groups else []),
         *([] if evidence.folds == 1 else [f"on {in_words(evidence.folds)}"]),
         *(
             [f"standard deviation {percent(best.std)} over {counted(len(best.runs), 'run')}"]
@@ -184,6 +185,8 @@ def _test_facts(evidence: Evidence, run: RunRecord) -> list[Fact]:
         ]
     interval = test.get("accuracy_interval")
     shown = share_of(test["accuracy"], test.get("images"))
+    if "groups" in test:
+        shown += f" of {counted(test['groups'], 'group')}"
     times = int(test.get("opened_before", 0) or 0)
     often = (
         f"; the test images had been opened {counted(times, 'time')} before, which makes it look better"

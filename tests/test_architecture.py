@@ -230,7 +230,6 @@ COVERED_BY = {
     "advice/queue.py": "advice/test_stage.py",
     "advice/result.py": "advice/test_stage.py",
     "advice/tables.py": "advice/test_stage.py",
-    "advice/wording.py": "advice/test_stage.py",
     "api/choosing/advice.py": "advice/test_stage.py",
     "cli/advice_view.py": "cli/commands/test_advise.py",
     "bank/display.py": "system/test_html.py",

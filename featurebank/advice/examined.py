@@ -37,6 +37,8 @@ class ExaminedImages:
     """(n, d) float32."""
     labels: np.ndarray
     """(n,) int32."""
+    total: int
+    """The number of all labelled images outside of the test split; n are examined."""
     groups: np.ndarray | None = None
     """(n,) int64, equal for images that belong together: those of one group of the dataset, or of one content; None if
     all are apart."""
@@ -100,7 +102,8 @@ def examined_images(bank: Bank, tap: str | None, reporter: Reporter) -> Examined
         )
         raise ConfigError(message)
     labelled = np.isin(bank.splits(), _EXAMINED_SPLITS)
-    positions, notes = np.flatnonzero(labelled), []
+    positions, notes = np.flatnonzero(labelled), list[str]()
+    total = len(positions)
     if (tests := int((bank.splits() == "test").sum())) > 0:
         notes.append(
             f"The labels of {counted(tests, 'test image')} were not examined: a test should not be adapted to what is "
@@ -120,7 +123,8 @@ def examined_images(bank: Bank, tap: str | None, reporter: Reporter) -> Examined
         raise ConfigError(message)
     with reporter.step(f"reading the features of {counted(len(positions), 'image')}"):
         features = bank.rows(chosen, positions)
-    return ExaminedImages(bank, chosen, positions, features, labels, _groups(bank, positions, notes), reporter, notes)
+    groups = _groups(bank, positions, notes)
+    return ExaminedImages(bank, chosen, positions, features, labels, total, groups, reporter, notes)
 
 
 def _groups(bank: Bank, positions: np.ndarray, notes: list[str]) -> np.ndarray | None:

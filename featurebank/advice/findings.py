@@ -29,6 +29,8 @@ MOST_OUTLIERS = 100
 LEAST_OF_CLASS = 50
 """Images of a class that has a forecast of its own."""
 MOST_CLASSES = 20
+FARTHEST = 8
+"""A curve forecasts nothing for more than so many times as many images as it was measured with."""
 
 
 class Doubts(NamedTuple):
@@ -164,9 +166,11 @@ def find_forecasts(
         images.notes.append(f"The learning curve could not be measured: {one_line(error)}")
         return None, (), ()
     curve = fitted_curve(sizes, wrong, groups)
-    if len(rows) < len(images):
-        images.notes.append("Forecasts begin at the number of images of the sample, and say nothing beyond all images.")
-    forecasts = tuple(curve.forecast(len(rows) + more) for more in steps(len(rows)))
+    total = images.total
+    if total > FARTHEST * len(rows):
+        images.notes.append(f"There are no forecasts: {total} images are far beyond the {len(rows)} of the curve.")
+        return curve, (), ()
+    forecasts = tuple(curve.forecast(total + more, total) for more in steps(total))
     return curve, forecasts, _of_classes(images, rows, sizes, wrong)
 
 
@@ -181,7 +185,7 @@ def _of_classes(
     for label in large[:MOST_CLASSES]:
         own = labels == label
         curve = fitted_curve(sizes, [answers[:, own] for answers in wrong], None if groups is None else groups[own])
-        forecast = curve.forecast(len(labels) + steps(len(labels))[-1])
+        forecast = curve.forecast(images.total + steps(images.total)[-1], images.total)
         forecasts.append(ClassForecast(images.bank.classes[label], int(counts[label]), float(errors[label]), forecast))
     return tuple(forecasts)
 

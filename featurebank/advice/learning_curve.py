@@ -81,16 +81,20 @@ class LearningCurve:
     spread: np.ndarray
     """(replicates,) float64, what the choice of the images changes in the error of a head, drawn for each replicate."""
 
-    def forecast(self, images: int) -> Forecast:
-        """Returns the forecast for a number of images in all."""
-        now, then = self.laws.at(float(self.sizes[-1])), self.laws.at(float(images))
+    def forecast(self, images: int, since: int | None = None) -> Forecast:
+        """Returns the forecast for a number of images in all.
+
+        Args:
+            images: the number.
+            since: the number of images that there are; None for those of the largest subset.
+        """
+        there = int(self.sizes[-1]) if since is None else since
+        now, then = self.laws.at(float(there)), self.laws.at(float(images))
         gain, error = now - then, float(np.median(then))
         low, high = _interval(then + self.spread)
         least = proportion_interval(error, self.measured)  # of errors that nobody made, a bootstrap draws none
-        return Forecast(
-            images, images - int(self.sizes[-1]), error, (max(0.0, min(low, least[0])), max(high, least[1])),
-            float(np.median(gain)), _interval(gain - self.spread),
-        )  # fmt: skip
+        interval = (max(0.0, min(low, least[0])), max(high, least[1]))
+        return Forecast(images, images - there, error, interval, float(np.median(gain)), _interval(gain - self.spread))
 
 
 def learning_curve(

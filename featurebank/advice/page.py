@@ -105,6 +105,7 @@ def _chart(advice: Advice) -> dict[str, Any] | None:
     if curve is None or not advice.forecasts:
         return None
     first, last = float(curve.sizes[0]), float(advice.forecasts[-1].images)
+    there = advice.forecasts[-1].images - advice.forecasts[-1].more
     sizes = np.geomspace(first, last, 40)
     accuracies = 1 - np.stack([curve.laws.at(size) for size in sizes])
     low, middle, high = np.quantile(accuracies, [0.025, 0.5, 0.975], axis=1)
@@ -122,12 +123,12 @@ def _chart(advice: Advice) -> dict[str, Any] | None:
 
     return {
         "width": _WIDTH, "height": _HEIGHT, "left": _LEFT, "base": _HEIGHT - _BOTTOM,
-        "now": f"{x(float(curve.sizes[-1])):.1f}",
+        "now": f"{x(float(there)):.1f}",
         "middle": line(middle, sizes.tolist()),
         "band": f"{line(low, sizes.tolist())} {line(high[::-1], sizes[::-1].tolist())}",
         "points": [(f"{x(size):.1f}", f"{y(1 - error):.1f}", size, percent(1 - error))
                    for size, error in zip(curve.sizes.tolist(), curve.errors.tolist(), strict=True)],
-        "ends": (int(first), int(curve.sizes[-1]), int(last)), "top": percent(top), "bottom": percent(bottom),
+        "ends": (int(first), there, int(last)), "top": percent(top), "bottom": percent(bottom),
     }  # fmt: skip
 
 

@@ -59,6 +59,9 @@ def test_the_curve_falls_where_measurements_fall() -> None:
     assert curve.errors == pytest.approx(shares, abs=0.02)
     assert curve.forecast(800).error == pytest.approx(0.05 + 2 / 800**0.8, abs=0.01)
     assert curve.misfit < 0.01
+    later = curve.forecast(1600, 800)
+    assert later.more == 800
+    assert later.gain == pytest.approx(2 / 800**0.8 - 2 / 1600**0.8, abs=0.003)
 
 
 def test_the_smallest_subset_has_two_groups() -> None:

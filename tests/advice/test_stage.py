@@ -55,6 +55,7 @@ def test_tables_json_and_display(doubted: Bank, tmp_path: Path) -> None:
         advice.table("labels")
     assert repr(advice).startswith("<Advice on bank bank, tap pooled>\n")
     assert "wrong: look at the image" in (advice._repr_html_() or "")
+    assert advice.to_frame("forecasts")["more"].tolist() == [one.more for one in advice.forecasts]
     file = advice.write_csv(tmp_path / "doubts.csv")
     assert file.read_text().splitlines()[0] == "path,label,suggested,belief,probability,split,doubted"
     assert fb.correct_labels(doubted, file).unchanged == len(advice.label_errors), "as written, it changes nothing"

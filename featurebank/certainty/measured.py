@@ -60,7 +60,7 @@ class MeasuredCertainty:
     Example:
         >>> probabilities = np.array([[0.8, 0.2]] * 90 + [[0.3, 0.7]] * 10)
         >>> crossfitted(probabilities, np.array([0] * 95 + [1] * 5), coverages=(0.8,), errors=(0.1,))
-        <MeasuredCertainty of 100 images by cross-fitting: coverage 0.8: 0.9000 with 1.00 classes; error 0.1: ...>
+        <MeasuredCertainty of 100 images by cross-fitting: coverage 0.8: 0.9000 with 0.90 classes; error 0.1: ...>
     """
 
     images: int

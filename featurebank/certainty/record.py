@@ -24,7 +24,7 @@ class Certainty:
     Example:
         >>> probabilities = np.array([[0.8, 0.2]] * 90 + [[0.3, 0.7]] * 10)
         >>> certainty = Certainty.of(probabilities, np.array([0] * 95 + [1] * 5))
-        >>> certainty.table.limit(0.9), certainty.answers.choose(0.05).share
+        >>> certainty.table.limit(0.85), certainty.answers.choose(0.05).share
         (0.2, 0.9)
     """
 

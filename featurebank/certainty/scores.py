@@ -26,7 +26,7 @@ def doubts(probabilities: np.ndarray) -> np.ndarray:
 
     Example:
         >>> doubts(np.array([[0.75, 0.25], [1.0, 1e-9]])).tolist()
-        [[0.25, 0.75], [1e-09, 1.0]]
+        [[0.25, 0.75], [1e-09, 0.999999999]]
     """
     rows = np.asarray(probabilities, np.float64)
     result, top = 1 - rows, rows.argmax(axis=1, keepdims=True)

@@ -19,6 +19,7 @@ NAMES = {
     "plain": "the script of a scikit-learn user, from photos to a table, against the same with featurebank",
     "similar": "similar images of a bank, against scikit-learn's NearestNeighbors",
     "advise": "what advise finds of changed labels, and how often its forecasts hold",
+    "certainty": "coverage of sets of classes, abstention, and images unlike the training, over 20 splits",
     "report": "a report of a grid's runs, and its page in a browser",
     "heads": "heads together against one by one, and whole grids",
     "joined": "joined taps against pooled: accuracies, and how the parts are weighted",

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from featurebank.certainty.scores import check, doubts, ends_of_ties, numbers, rounded, shares_of, thin
+from featurebank.certainty.scores import check, doubts, ends_of_ties, numbers, rounded, rounded_up, shares_of, thin
 from featurebank.errors import ConfigError
 from featurebank.statistics import proportion_interval
 from featurebank.words import counted
@@ -54,8 +54,8 @@ class AbstentionTable:
     Example:
         >>> table = AbstentionTable.of(np.array([[0.9, 0.1]] * 60 + [[0.6, 0.4]] * 20), np.array([0] * 61 + [1] * 19))
         >>> chosen = table.choose(0.02)
-        >>> chosen.threshold, chosen.share, chosen.error
-        (0.1, 0.75, 0.0)
+        >>> round(chosen.threshold, 2), chosen.share, chosen.error
+        (-2.2, 0.75, 0.0)
     """
 
     doubt: np.ndarray
@@ -77,7 +77,7 @@ class AbstentionTable:
             groups: (n,) the group of each image; None without groups.
         """
         shares, units = shares_of(len(labels), groups)
-        scores, is_wrong = top_doubts(probabilities), np.argmax(probabilities, axis=1) != labels
+        scores, is_wrong = rounded_up(top_doubts(probabilities)), np.argmax(probabilities, axis=1) != labels
         order = np.argsort(scores, kind="stable")
         scores = scores[order]
         answered, wrong = np.cumsum(shares[order]), np.cumsum((shares * is_wrong)[order])
@@ -169,4 +169,4 @@ def check_error(error: float) -> None:
 
 def top_doubts(probabilities: np.ndarray) -> np.ndarray:
     """Returns the doubt of the most probable class of each image, (n,) float64."""
-    return np.asarray(doubts(probabilities).min(axis=1, initial=1.0))
+    return np.asarray(doubts(probabilities).min(axis=1, initial=np.inf))

@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from featurebank.certainty.abstention import AbstentionTable
-from featurebank.certainty.conformal import true_doubts
+from featurebank.certainty.conformal import doubt_table
 from featurebank.certainty.likeness import Likeness
 from featurebank.certainty.scores import ScoreTable, check
 from featurebank.words import counted
@@ -24,8 +24,8 @@ class Certainty:
     Example:
         >>> probabilities = np.array([[0.8, 0.2]] * 90 + [[0.3, 0.7]] * 10)
         >>> certainty = Certainty.of(probabilities, np.array([0] * 95 + [1] * 5))
-        >>> certainty.table.limit(0.85), certainty.answers.choose(0.05).share
-        (0.2, 0.9)
+        >>> round(certainty.table.limit(0.85), 2), certainty.answers.choose(0.05).share
+        (-1.39, 0.9)
     """
 
     images: int
@@ -59,7 +59,7 @@ class Certainty:
             uses: what else the images were used for.
         """
         answers = AbstentionTable.of(probabilities, labels, groups)
-        table = ScoreTable.of(true_doubts(probabilities, labels), groups)
+        table = doubt_table(probabilities, labels, groups)
         return cls(len(labels), answers.units, table, answers, likeness, operation, uses)
 
     @property

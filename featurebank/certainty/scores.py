@@ -13,27 +13,39 @@ MOST = 2000
 DIGITS = 7
 """Significant digits of stored numbers: probabilities are float32."""
 _ROUNDING = 1e-12
+_LEAST = 1e-30
+"""The least probability: smaller ones may be 0 in float32, which models compute in."""
 
 
 def doubts(probabilities: np.ndarray) -> np.ndarray:
-    """Returns how much of the probability every class leaves to the others, (n, classes) float64.
+    """Returns the doubt about every class, (n, classes) float64: the logarithm of the odds against it.
 
-    That of the most probable class is computed as the sum of the others: 1 - p is 0 for many images of a sure model,
-    whose order would be lost.
+    The order is that of 1 - p. But 1 - p is 0 or 1 for many images of a head that is very sure, right or wrong, and
+    these could not be told apart: one threshold would let all their classes in. So the odds of the most probable class
+    are computed from the sum of the others.
 
     Args:
         probabilities: (n, classes).
 
     Example:
-        >>> doubts(np.array([[0.75, 0.25], [1.0, 1e-9]])).tolist()
-        [[0.25, 0.75], [1e-09, 0.999999999]]
+        >>> doubts(np.array([[0.75, 0.25], [1.0, 1e-9]])).round(1).tolist()
+        [[-1.1, 1.1], [-20.7, 20.7]]
     """
     rows = np.asarray(probabilities, np.float64)
-    result, top = 1 - rows, rows.argmax(axis=1, keepdims=True)
+    against, top = 1 - rows, rows.argmax(axis=1, keepdims=True)
     others = rows.copy()
     np.put_along_axis(others, top, 0, axis=1)
-    np.put_along_axis(result, top, others.sum(axis=1, keepdims=True), axis=1)
-    return result
+    np.put_along_axis(against, top, others.sum(axis=1, keepdims=True), axis=1)
+    return np.asarray(np.log(np.maximum(against, _LEAST)) - np.log(np.maximum(rows, _LEAST)))
+
+
+def rounded_up(scores: np.ndarray) -> np.ndarray:
+    """Returns doubts as thresholds: a little greater, so that the image itself passes in every format of models.
+
+    Args:
+        scores: doubts; a step of .001 is a thousandth of the odds.
+    """
+    return np.asarray(np.ceil(scores * 1000 + 0.1) / 1000)
 
 
 def shares_of(count: int, groups: np.ndarray | None) -> tuple[np.ndarray, int]:

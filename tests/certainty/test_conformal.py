@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from unsure_models import simulated
 
-from featurebank.certainty.conformal import class_sets, true_doubts
+from featurebank.certainty.conformal import class_sets, doubt_table
 from featurebank.certainty.scores import ScoreTable
 from featurebank.errors import ConfigError
 
@@ -17,15 +17,28 @@ def test_the_coverage_is_what_was_asked_for_even_of_a_model_that_is_too_sure(ask
     random, coverages = np.random.default_rng(0), []
     for _ in range(300):
         probabilities, labels = simulated(random, calibration + 100)
-        table = ScoreTable.of(true_doubts(probabilities[:calibration], labels[:calibration]))
+        table = doubt_table(probabilities[:calibration], labels[:calibration])
         inside = class_sets(probabilities[calibration:], table, asked)
         coverages.append(inside[np.arange(100), labels[calibration:]].mean())
     assert asked - 0.01 < np.mean(coverages) < asked + 0.01 + 1 / calibration
 
 
+def test_a_model_that_is_sure_of_everything_has_small_sets_all_the_same() -> None:
+    random, coverages, sizes = np.random.default_rng(0), [], []
+    for _ in range(100):
+        probabilities, labels = simulated(random, 500)
+        sure = probabilities**8  # most are 0 or 1 to seven digits
+        sure /= sure.sum(axis=1, keepdims=True)
+        inside = class_sets(sure[400:], doubt_table(sure[:400], labels[:400]), 0.95)
+        coverages.append(inside[np.arange(100), labels[400:]].mean())
+        sizes.append(inside.sum(axis=1).mean())
+    assert np.mean(coverages) == pytest.approx(0.95, abs=0.01)
+    assert np.mean(sizes) < 4
+
+
 def test_too_few_images_for_a_coverage_give_sets_of_all_classes() -> None:
     probabilities, labels = simulated(np.random.default_rng(0), 10)
-    table = ScoreTable.of(true_doubts(probabilities, labels))
+    table = doubt_table(probabilities, labels)
     assert class_sets(probabilities, table, 0.95).all()
     assert not class_sets(probabilities, table, 0.9).all()
 

@@ -75,4 +75,5 @@ def test_a_table_is_read_as_it_was_written_and_a_damaged_one_is_not() -> None:
 
 def test_doubts_of_sure_predictions_stay_in_order() -> None:
     rows = np.array([[1.0, 1e-12], [1.0, 1e-9], [0.5, 0.5]])
-    assert doubts(rows)[:, 0].tolist() == [1e-12, 1e-9, 0.5]
+    np.testing.assert_allclose(doubts(rows)[:, 0], np.log([1e-12, 1e-9, 1.0]), atol=1e-8)
+    np.testing.assert_allclose(doubts(rows)[:, 1], -doubts(rows)[:, 0])

@@ -43,7 +43,13 @@ def check_agreement(model: LoadedModel, bank: Bank, run: RunRecord, shown: Path)
     assert not any(one.unlike for one in found), "with few validation images, none of them is beyond the limit"
 
 
-@pytest.mark.parametrize("name", FORMATS)
+REPEATED = {"onnx", "joined"}
+"""Other tests of this folder run these formats, too."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in REPEATED else []) for name in FORMATS]
+)
 def test_every_format_says_the_same(name: str, run: RunRecord, bank: Bank, shown: Path, tmp_path: Path) -> None:
     model = load_model(export(run, tmp_path / f"model{FORMATS[name].suffix}", proof=False))
     check_agreement(model, bank, run, shown)

@@ -3,8 +3,9 @@
 Four choices of features are compared with `pooled` of EfficientNet-Lite0: with middle layers of the same network, with
 `pooled` of EfficientNet-Lite1, with columns of metadata (of photos, the sides and the size of their files), and all
 together. Each is scaled in several ways: "plain" puts stored features side by side, "standardised" makes every feature
-equally large, "joined" is what `featurebank heads` does (each part has the same weight, whatever its width), and
-"1/sqrt(width) alone" leaves out the common factor of that.
+equally large, "by feature" gives each part the same weight after that, "joined" is what `featurebank heads` does (each
+part has one scale and the same weight, whatever its width), and "1/sqrt(width) alone" is "by feature" without the
+common factor that keeps features about as large as the defaults of heads expect.
 
 Every image is predicted by heads that were trained on the other folds, and each way has the best of the same parameters
 of each head, or only the default ones. Differences are of paired images, in points of accuracy, with 95 % intervals.
@@ -39,7 +40,7 @@ HEADS: Mapping[str, list[dict[str, Any]]] = {
     "svm": [{"C": c} for c in (1.0, 3.0, 10.0)],
 }
 """The parameters of each head; the first are the defaults, but for ridge."""
-WAYS = ("plain", "standardised", "by feature", "by part", "1/sqrt(width) alone")
+WAYS = ("plain", "standardised", "by feature", "joined", "1/sqrt(width) alone")
 
 
 @dataclass(frozen=True)
@@ -194,14 +195,16 @@ def _right(trial: Trial, params: dict[str, Any], numbers: np.ndarray) -> np.ndar
 def _scaled(X: np.ndarray, parts: tuple[Part, ...], training: np.ndarray, way: str) -> np.ndarray:
     if way == "plain":
         return X
+    if way != "joined":
+        deviation = X[training].std(axis=0)
+        X = (X - X[training].mean(axis=0)) / np.where(deviation > 0, deviation, 1)
+        if way == "standardised":
+            return X
     taps = [(part.name, part.X.shape[1]) for part in parts if part.encoding is None]
-    encoding = parts[-1].encoding
-    by_feature = way != "by part"
-    scaling = JoinedScaling.fit([X[training]], taps, encoding, weighted=way != "standardised", by_feature=by_feature)
+    scaled = JoinedScaling.fit([X[training]], taps, parts[-1].encoding).apply(X)
     if way == "1/sqrt(width) alone":
-        common = np.sqrt(np.mean(scaling.apply(X[training]) ** 2, dtype=np.float64) * X.shape[1] / len(parts))
-        return np.asarray(scaling.apply(X) / np.float32(common))
-    return scaling.apply(X)
+        scaled /= np.sqrt(np.mean(scaled[training] ** 2) * X.shape[1] / len(parts))
+    return scaled
 
 
 def _paired(right: np.ndarray, other: np.ndarray) -> tuple[float, float, float]:

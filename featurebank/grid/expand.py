@@ -25,6 +25,8 @@ from featurebank.training.class_weights import CLASS_WEIGHT, class_numbers, weig
 from featurebank.training.common_parameters import CALIBRATE, IGNORE, SAMPLE_WEIGHT, USE, uncalibrated
 from featurebank.words import counted, problem_lines, shown
 
+_JOINED = {"standardize": False}
+"""The default on joined taps, of heads that standardise: it would undo the weights of the parts."""
 _ROWS, _MAP = 2, 3
 """Number of axes of a row of tokens, and of a map."""
 
@@ -120,9 +122,15 @@ def _specs(block: GridBlock, bank: Bank, taps: Sequence[str], tails: Tails) -> t
             if kind and not messages:
                 name = str(values.get("name", "")).strip()
                 numbered = {**params, CLASS_WEIGHT: class_numbers(params.get(CLASS_WEIGHT), bank.classes)}
-                own = kind.full_params(numbered if CLASS_WEIGHT in params else params)
+                named = numbered if CLASS_WEIGHT in params else params
+                own = kind.full_params({**(_JOINED if _is_scaled(kind, tap, bank) else {}), **named})
                 specs.append(HeadSpec(kind.name, plain(own), canonical_tap(bank, tap), name=name))
     return specs, problems
+
+
+def _is_scaled(kind: HeadKind, tap: str, bank: Bank) -> bool:
+    """Returns whether a head standardises features by default that are scaled already, as those of a joined tap."""
+    return is_joined(tap, bank.taps) and kind.default_params.get("standardize") is True
 
 
 def _kind(block: GridBlock) -> tuple[HeadKind | None, dict[str, str]]:

@@ -22,7 +22,7 @@ SITES = ("north", "south", "west")
 def features(tap: str, numbers: np.ndarray) -> np.ndarray:
     """The features of images by their numbers, which tell half of the classes each."""
     width = WIDTHS[tap]
-    X = np.random.default_rng(width).normal(0, 1, (N, width)) * np.linspace(0.1, 30, width) + width
+    X = np.random.default_rng(width).normal(0, 1, (N, width)) * np.linspace(0.1, 3, width) + width
     X[:, 0] += 20 * (np.arange(N) % 4 // 2 if tap == "pooled" else np.arange(N) % 2)
     return X[numbers].astype(np.float32)
 

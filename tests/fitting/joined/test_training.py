@@ -29,8 +29,8 @@ def expected(bank: Bank, training: np.ndarray, rows: np.ndarray) -> np.ndarray:
     X = [features("pooled", np.arange(120)), features("cls", np.arange(120))]
     X += [own["age"][:, None], np.float64(own["site"][:, None] == sites)]
     for place, width in enumerate((8, 5, 2)):
-        mean, deviation = X[place][training].mean(axis=0), X[place][training].std(axis=0)
-        X[place] = (X[place] - mean) / deviation / np.sqrt(width)
+        mean, variance = X[place][training].mean(axis=0), X[place][training].var(axis=0)
+        X[place] = (X[place] - mean) / np.sqrt(variance.mean() * width)
     whole = np.concatenate([*X[:3], X[3] / np.sqrt(2)], axis=1)
     return np.asarray(whole[rows] * np.sqrt(15 / 3))
 
@@ -98,6 +98,15 @@ def test_a_run_is_identified_scored_and_loaded(joined_banks: Callable[..., Bank]
     assert evaluate_test(best).metrics["test"]["accuracy"] > 0.8
     assert np.array_equal(best.predict_proba(_raw(bank, best)), best.predictions().probabilities)
     assert len(leaderboard(bank)) == 9
+
+
+def test_no_default_undoes_the_weights_of_the_parts(joined_banks: Callable[..., Bank]) -> None:
+    grid: list[Any] = ["ridge", {"kind": "ridge", "standardize": True, "name": "told"}]
+    runs = train_heads(joined_banks(), grid, taps=["pooled+late:avg", "pooled"])
+    found = {(run.tap, run.name): run.params["standardize"] for run in runs}
+    assert found[("pooled+late:avg", "")] is False
+    assert found[("pooled+late:avg", "told")] is True
+    assert {value for (tap, _), value in found.items() if tap == "pooled"} == {True}
 
 
 def test_folds_and_processes(joined_banks: Callable[..., Bank]) -> None:

@@ -44,7 +44,9 @@ def test_a_column_counts_as_one_feature_and_a_category_is_0_or_1() -> None:
     assert scaled[:, 2:].min() == 0
 
 
-def test_without_weights_every_feature_counts_the_same() -> None:
-    X = np.random.default_rng(0).normal(3, 5, (50, 6)).astype(np.float32)
-    scaled = JoinedScaling.fit([X], [("a", 5), ("b", 1)], weighted=False).apply(X)
-    assert scaled.std(axis=0) == pytest.approx(np.ones(6), rel=1e-4)
+def test_features_of_one_tap_keep_their_proportions() -> None:
+    X = np.random.default_rng(0).normal(3, 5, (50, 6)).astype(np.float32) * np.arange(1, 7, dtype=np.float32)
+    scaled = JoinedScaling.fit([X], [("a", 4), ("b", 2)]).apply(X)
+    ratios = scaled.std(axis=0) / X.std(axis=0)
+    assert ratios[:4] == pytest.approx(np.full(4, ratios[0]), rel=1e-4)
+    assert ratios[4:] == pytest.approx(np.full(2, ratios[4]), rel=1e-4)

@@ -11,8 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from featurebank.bank import Bank
+from featurebank.bank import Bank, banks_of
 from featurebank.bank.maintenance.relabelling import relabel
+from featurebank.bank.manifest import load_manifest
+from featurebank.bank.pages.corrections import CORRECTIONS
 from featurebank.dataset.readers.text_encoding import decode_text
 from featurebank.dataset.unlabelled import UNLABELLED
 from featurebank.errors import ConfigError
@@ -55,6 +57,8 @@ class Relabelling:
     unchanged: int
     """The number of corrections that name the label that the image has already."""
     applied: bool
+    others: tuple[str, ...] = ()
+    """The names of the other banks of this dataset in the cache that have other labels now."""
 
     def __repr__(self) -> str:
         how = "" if self.applied else ", not applied"
@@ -81,6 +85,12 @@ class Relabelling:
             )
         if self.changes:
             lines.append("runs that were trained with the old labels are stale: train the heads again")
+        if self.changes and self.others:
+            verb = "keeps its" if len(self.others) == 1 else "keep their"
+            lines.append(
+                f"{counted(len(self.others), 'other bank')} of this dataset {verb} labels: apply the corrections with "
+                f"--bank {names(self.others, 3)}, too"
+            )
         return lines
 
 
@@ -105,7 +115,22 @@ def correct_bank(
         return Relabelling(bank, tuple(changes), unchanged, applied=False)
     digests, places = bank.digests(), {name: place for place, name in enumerate(bank.classes)}
     labels = {bytes(digests[one.position]): (places[one.was], places[one.label]) for one in changes}
-    return Relabelling(relabel(bank.path, labels, reporter=reporter), tuple(changes), unchanged, applied=True)
+    relabelled = relabel(bank.path, labels, reporter=reporter)
+    return Relabelling(relabelled, tuple(changes), unchanged, applied=True, others=_others(relabelled))
+
+
+def _others(bank: Bank) -> tuple[str, ...]:
+    """Returns the names of the other banks of the dataset in the cache whose corrections are not those of the bank."""
+    dataset = bank.manifest.dataset
+    known = [one for one in banks_of(bank.path.parent) if one.problem is None and one.dataset == dataset["name"]]
+    return tuple(
+        sorted(
+            one.path.name
+            for one in known
+            if one.path.name != bank.path.name
+            and load_manifest(one.path).dataset.get(CORRECTIONS) != dataset.get(CORRECTIONS)
+        )
+    )
 
 
 def _read(path: Path, source: str) -> Iterator[tuple[str, str, str]]:

@@ -71,6 +71,18 @@ def test_a_dry_run_changes_nothing(extracted: Callable[[], Bank]) -> None:
     assert any("stale" in note for note in done.notes)
 
 
+def test_other_banks_of_the_dataset_are_named(
+    extracted: Callable[[], Bank], photos: Path, tmp_path: Path, lite: Backbone
+) -> None:
+    bank = extracted()
+    other = fb.load_backbone("efficientnet_lite0", weights="random:1", image_size=32)
+    second = fb.extract(fb.load_dataset(str(photos)), other, cache=tmp_path / "cache")
+    done = fb.correct_labels(bank, {"ant/2.png": "bee"})
+    assert done.others == (second.name,)
+    assert any(f"--bank {second.name}, too" in note for note in done.notes)
+    assert fb.correct_labels(second, {"ant/2.png": "bee"}).others == ()
+
+
 def test_all_problems_at_once(extracted: Callable[[], Bank], tmp_path: Path) -> None:
     bank, file = extracted(), tmp_path / "wrong.csv"
     before = bank.manifest

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from featurebank.inspection.group_columns import advice_on
+
 if TYPE_CHECKING:
     from featurebank.inspection.stage import Inspection
 
@@ -19,6 +21,7 @@ def advise(report: Inspection) -> list[str]:
         *_unreadable(report),
         *_duplicates(report),
         *_near_duplicates(report),
+        *advice_on(report.group_columns),
         *_imbalance(report),
     ]
 

@@ -15,6 +15,7 @@ from featurebank.dataset import Dataset, Skipped
 from featurebank.dataset.decoding.levels import Levels, parse_levels
 from featurebank.errors import BadImageError
 from featurebank.inspection import survey as look
+from featurebank.inspection.group_columns import GroupColumn, group_columns
 from featurebank.inspection.near_duplicates import NEAR, NearDuplicates, NearPair, near_duplicates
 from featurebank.inspection.survey import Distribution, DuplicateList
 from featurebank.system.html import never_fails
@@ -92,6 +93,8 @@ class Inspection:
     """Views of one sample image of some classes; empty without an augmentation."""
     thumbnails: Mapping[str, np.ndarray]
     """(h, w, 3) uint8 by id, for the samples and for the first duplicates and near duplicates."""
+    group_columns: tuple[GroupColumn, ...] = ()
+    """The columns of the dataset that look like groups whose images stand in several splits."""
 
     def __repr__(self) -> str:
         facts = [
@@ -137,6 +140,7 @@ class Inspection:
                 "groups": groups.total, "images": groups.images,
                 "across_splits": groups.across_splits, "across_labels": groups.across_labels,
             },
+            "group_columns": [column.to_json() for column in self.group_columns],
             "near_duplicates": near and {**vars(near), "pairs": [_pair_json(pair) for pair in near.pairs]},
         }  # fmt: skip
 
@@ -177,6 +181,7 @@ def run_inspection(
         warnings=(*dataset.warnings(), *dataset.depth_warnings(scale)),
         samples={name: tuple(dataset.ids[row] for row in rows) for name, rows in samples.items()},
         views=() if augmentation is None else _views(dataset, samples, augmentation, options.views, (*square, scale)),
+        group_columns=group_columns(dataset, usable),
         thumbnails=_thumbnails(dataset, scale, [*_sampled(samples), *_pictured(dataset, same, alike)]),
     )
 

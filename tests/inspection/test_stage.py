@@ -21,7 +21,7 @@ from featurebank.inspection.stage import Inspection
 
 KEYS = {
     "dataset", "images", "classes", "splits", "counts", "sizes", "aspect_ratios", "formats", "modes", "rotated",
-    "unreadable", "duplicates", "duplicate_counts", "near_duplicates", "warnings", "samples",
+    "unreadable", "duplicates", "duplicate_counts", "near_duplicates", "warnings", "samples", "group_columns",
 }  # fmt: skip
 
 

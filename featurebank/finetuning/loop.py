@@ -19,6 +19,7 @@ from featurebank.finetuning.running_phase import RunningPhase
 from featurebank.finetuning.task import Task, ValidationResult
 from featurebank.runs.logs.tensorboard import TensorBoardWriter
 from featurebank.system.progress import Advance, Reporter
+from featurebank.training.monitors import COMPUTED
 from featurebank.words import counted
 
 _LOWER = 0.1
@@ -125,7 +126,8 @@ class Loop:
         state, monitor = self.state, phase.training.monitor
         state.add_epoch(result.objective, result.accuracy, float(phase.rates(state)[-1]))
         # With `val_loss` as monitor, a lower loss is not enough: no fine-tune may be less accurate than its head.
-        best = result.value(monitor) < state.best["value"] and result.accuracy >= self._head.accuracy
+        worse = monitor in COMPUTED and result.accuracy < self._head.accuracy
+        best = result.value(monitor) < state.best["value"] and not worse
         if best:
             phase.keep_best()
             state.best = {**result.summary(monitor), "epoch": state.epochs_done}

@@ -59,8 +59,9 @@ class FinetuneOptions(StageOptions):
             preprocessing; for training from scratch: the first phase must be "all".
         mixed_precision: compute in bfloat16, with weights in float32; only on a GPU.
         optimizer: see `TrainingOptions`, also for the options that follow.
-        monitor: the metric that decides which epoch is best. With "val_accuracy", the loss decides between equal
-            accuracies. An epoch with a lower validation accuracy than the head is never the best.
+        monitor: the metric that decides which epoch is best; see `TrainingOptions`. With "val_accuracy", the loss
+            decides between equal accuracies. With these two, an epoch with a lower validation accuracy than the head is
+            never the best; with another metric, an epoch with a worse value of it.
         seed: seed of the order of images, augmentation and dropout.
         validate_every: also validate after this number of steps, for early feedback.
         validate_on: the images for `validate_every`: "all", or "part", the next part of the validation images, in

@@ -39,6 +39,7 @@ from featurebank.metrics import pack
 from featurebank.metrics.significance import share_interval
 from featurebank.runs.finetuned import is_finetuned
 from featurebank.runs.logs.tensorboard import TensorBoardWriter, check_tensorboard, write_tensorboard
+from featurebank.runs.predictions.stored import save_predictions
 from featurebank.runs.run import FINETUNE, RunRecord, load_runs, read_run
 from featurebank.runs.selection import find_run
 from featurebank.system import digest
@@ -120,12 +121,16 @@ class _Finetune:
             self._reporter.warn(untrained, DatasetWarning)
         train = SourceImages(self._bank, ["train"], positions=trained.positions, reporter=self._reporter)
         val = SourceImages(self._bank, ["val"], reporter=self._reporter)
-        head = Task(TrainedModel(model, self._options), train, val, phases, self._options).evaluate()
+        head = Task(
+            TrainedModel(model, self._options), train, val, phases, self._options, classes=self._bank.classes
+        ).evaluate()
         check_start(self._bank, self._start, head, val.labels)
         self._reporter.say(f"epoch 0, the head: validation accuracy {head.accuracy:.4f}, loss {head.loss:.4f}")
         prepared = self._prepare(model, train)
         weights = None if trained.weights is None else trained.weights.astype(np.float32)
-        task = Task(TrainedModel(prepared, self._options), train, val, phases, self._options, weights)
+        task = Task(
+            TrainedModel(prepared, self._options), train, val, phases, self._options, weights, self._bank.classes
+        )
         place = self._directory / f"{self.name}{CHECKPOINT}"
         with contextlib.ExitStack() as stack:
             board = None
@@ -185,6 +190,7 @@ class _Finetune:
         with atomic_path(run.saved_path) as temporary:
             KerasFormat().write(outcome.model, temporary, text)
         run = replace(run, weights=digest.of_file(run.saved_path))
+        save_predictions(run, metrics.ImageScores.of(result.probabilities, outcome.task.val.labels))
         run.save()
         remove(self._directory / f"{self.name}{CHECKPOINT}")
         return run

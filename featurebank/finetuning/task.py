@@ -15,6 +15,7 @@ from featurebank.finetuning.images import batches
 from featurebank.finetuning.options import FinetuneOptions
 from featurebank.finetuning.phases import Phase
 from featurebank.finetuning.program import TrainedModel
+from featurebank.training.monitors import ACCURACY, COMPUTED, LOSS, metric_name
 
 _BATCH = 32
 """Images per forward pass."""
@@ -32,11 +33,15 @@ class ValidationResult:
     """The plain cross-entropy."""
     objective: float
     """The cross-entropy with label smoothing: `val_loss`, as in Keras."""
+    monitored: float = math.nan
+    """The monitored metric if it is neither of these, the lower the better."""
 
     def value(self, monitor: str) -> float:
         """Returns the monitored value, the lower the better; NaN if the loss is not finite."""
-        if monitor == "val_loss" or not math.isfinite(self.objective):
+        if monitor == LOSS or not math.isfinite(self.objective):
             return self.objective
+        if monitor != ACCURACY:
+            return self.monitored
         return -self.accuracy + _TIE * self.objective / (1 + self.objective)
 
     def summary(self, monitor: str) -> dict[str, float]:
@@ -59,6 +64,8 @@ class Task:
     options: FinetuneOptions
     weights: np.ndarray | None = None
     """(n,) float32, how much each training image counts; None for 1 each."""
+    classes: Sequence[str] = ()
+    """The names of the classes, for metrics that name one."""
 
     @cached_property
     def labels(self) -> np.ndarray:
@@ -86,8 +93,24 @@ class Task:
         loss, share = _loss(probabilities, labels), float(self.options.label_smoothing)
         even = _even_loss(probabilities[:, self.network.places >= 0]) if share else 0.0
         return ValidationResult(
-            probabilities, metrics.accuracy(probabilities, labels), loss, (1 - share) * loss + share * even
-        )
+            probabilities, metrics.accuracy(probabilities, labels), loss, (1 - share) * loss + share * even,
+            self._monitored(probabilities, labels),
+        )  # fmt: skip
+
+    @cached_property
+    def metric(self) -> metrics.Metric | None:
+        """The monitored metric if it is neither the loss nor the accuracy.
+
+        Raises:
+            UnknownNameError, ConfigError: see `metric_of`.
+        """
+        monitor = self.options.monitor
+        return None if monitor in COMPUTED else metrics.metric_of(metric_name(monitor), self.classes)
+
+    def _monitored(self, probabilities: np.ndarray, labels: np.ndarray) -> float:
+        if self.metric is None or not np.isfinite(probabilities).all():
+            return math.nan
+        return -self.metric.goodness(self.metric.of(metrics.ImageScores.of(probabilities, labels)))
 
 
 def predict_rows(network: TrainedModel, images: SourceImages, rows: np.ndarray) -> np.ndarray:

@@ -72,6 +72,8 @@ class TrainingData:
     """(n,) int64, which validation images belong together; None if the dataset has no groups."""
     scaling: JoinedScaling | None = None
     """What scaled the features of a joined tap; a fitted head contains it."""
+    class_names: Sequence[str] | None = None
+    """The names of the classes, by label; None if the labels are all that is known."""
 
     @classmethod
     def of(cls, bank: Bank, tap: str, views: int | None = None, sample: int | None = None) -> TrainingData:
@@ -99,7 +101,8 @@ class TrainingData:
         X, augmented = load_features(bank, tap, train, views=views, beside=len(val))
         X_val = load_validation(bank, tap, val, beside=len(train) * (1 + views))
         return cls(
-            tap, X, y, X_val, bank.labels("val"), len(bank.classes), augmented, reference, weights, bank.groups("val")
+            tap, X, y, X_val, bank.labels("val"), len(bank.classes), augmented, reference, weights, bank.groups("val"),
+            class_names=bank.classes,
         )  # fmt: skip
 
     @cached_property

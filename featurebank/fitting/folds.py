@@ -228,5 +228,5 @@ class FoldedImages:
         reference = DataReference(place, mark, self._tap, self._view_count, fold, sample)
         return TrainingData(
             self._tap, X[outside], y[outside], X[inside], y[inside], self._classes, views, reference, weights,
-            None if self._groups is None else self._groups[inside],
+            None if self._groups is None else self._groups[inside], class_names=self._bank.classes,
         )  # fmt: skip

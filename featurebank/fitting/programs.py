@@ -14,6 +14,7 @@ from featurebank.fitting.scoring import score
 from featurebank.fitting.spec import HeadSpec
 from featurebank.heads.memory import check_memory
 from featurebank.heads.streamed.vectors import StoredVectors
+from featurebank.training.monitors import named_classes
 
 
 def fit_in_programs(specs: Sequence[tuple[HeadSpec, int]], data: TrainingData, on_fitted: OnFitted) -> None:
@@ -41,7 +42,8 @@ def fit_in_programs(specs: Sequence[tuple[HeadSpec, int]], data: TrainingData, o
                 failure = str(error)
         on_fitted(places[position], Fitted(heads[position], seconds, together, scores_by_split, (), failure))
 
-    heads[0].train_heads(
-        heads, data.X, data.y, (data.X_val, data.y_val), views=data.views, on_trained=on_trained,
-        sample_weight=data.weights,
-    )  # fmt: skip
+    with named_classes(data.class_names):
+        heads[0].train_heads(
+            heads, data.X, data.y, (data.X_val, data.y_val), views=data.views, on_trained=on_trained,
+            sample_weight=data.weights,
+        )  # fmt: skip

@@ -15,7 +15,7 @@ from typing import Protocol
 from featurebank.bank import Bank
 from featurebank.bank.locks.claims import Claims
 from featurebank.bank.vectors import positions_in
-from featurebank.errors import BankWarning, ConfigError, DatasetWarning, HeadError
+from featurebank.errors import BankWarning, ConfigError, DatasetWarning, FeatureBankError, HeadError
 from featurebank.fitting.checks import check_splits
 from featurebank.fitting.folds import check_folds
 from featurebank.fitting.spec import HeadSpec
@@ -34,6 +34,7 @@ from featurebank.runs.ranking import ranked
 from featurebank.runs.run import RunRecord
 from featurebank.system.alike import enumerate_some
 from featurebank.system.progress import SILENT, Reporter
+from featurebank.training.monitors import LOSS, metric_name
 from featurebank.words import counted, every
 
 
@@ -78,11 +79,11 @@ def train_grid(
         reporter: receives the progress and the warnings.
         make_runner: makes what trains the jobs.
     """
-    clock, metric = Clock(options.budget), metric_of(options.metric, bank.classes)
+    clock = Clock(options.budget)
     specs = expand(grid, bank, options.taps, views=options.views, sample=_sample(bank, options), reporter=reporter)
     if options.runs is not None:
         specs = sample(specs, options.runs)
-    check_scores(specs, metric)
+    metric = check_metrics(specs, options, bank.classes)
     first_fold = options.fold_list(bank)[0]
     protocol = 1 if first_fold is None else first_fold.protocol
     journal = Journal(bank, reporter, protocol, metric=metric)
@@ -178,8 +179,30 @@ class _GridRun:
         return [self._journal.runs[planned.run]] if planned.run in self._journal.runs else []
 
 
-def check_scores(specs: Sequence[HeadSpec], metric: Metric) -> None:
-    """Raises ConfigError if heads say no more than a class for each image, but the metric needs probabilities."""
+def check_metrics(specs: Sequence[HeadSpec], options: GridOptions, classes: Sequence[str]) -> Metric:
+    """Returns the metric that ranks heads, after a check of it and of what the heads monitor.
+
+    Raises:
+        UnknownNameError, ConfigError: a metric, a class or a file of costs is invalid, or heads say no more than a
+            class for each image, but the metric needs probabilities; the message has all problems.
+    """
+    names = [options.metric, *(metric_name(str(spec.params.get("monitor", LOSS))) for spec in specs)]
+    problems: list[FeatureBankError] = []
+    for name in dict.fromkeys(names):
+        try:
+            metric_of(name, classes)
+        except FeatureBankError as error:
+            problems.append(error)
+    if len(problems) == 1:
+        raise problems[0]
+    if problems:
+        raise ConfigError("; ".join(map(str, problems)))
+    metric = metric_of(options.metric, classes)
+    _check_scores(specs, metric)
+    return metric
+
+
+def _check_scores(specs: Sequence[HeadSpec], metric: Metric) -> None:
     silent = {} if not metric.needs_scores else {spec.kind: spec for spec in specs if not spec.gives_scores}
     if silent:
         message = (

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from featurebank.training.history import History
+from featurebank.training.monitors import Predictions
 
 
 class Batches(NamedTuple):
@@ -79,6 +80,9 @@ class Network(Protocol):
 
     def evaluate(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns validation loss, including label smoothing and penalties, and accuracy of each head: (K,) each."""
+
+    def predict(self) -> Predictions:
+        """Returns the probabilities of the validation images, by all heads."""
 
     def keep(self, which: np.ndarray) -> None:
         """Stores the current weights of some heads, (K,) bool, as their best."""

@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from featurebank.metrics import Metric
 from featurebank.training.batches import Network, OnTrained
 from featurebank.training.history import History
+from featurebank.training.monitors import COMPUTED, LOSS, monitored_metric, monitored_value
 from featurebank.training.options import TrainingOptions
 from featurebank.training.schedules import Plateau
 from featurebank.training.stopping import EarlyStopping, Narrowing
@@ -31,6 +33,8 @@ class _Course:
     plateau: Plateau | None
     scale: float = 1.0
     """Factor that the plateau has applied to the learning rate so far."""
+    metric: Metric | None = None
+    """What the head monitors, if the program does not compute it; known after the first epoch."""
     history: History = field(default_factory=History)
     seconds: float = 0.0
     active: bool = True
@@ -100,11 +104,11 @@ class _Training:
     def _epoch(self, epoch: int) -> None:
         trained, rates = self._steps(epoch)
         validation = self._network.evaluate() if self._network.validated else None
-        better = []
+        monitored, better = self._monitored(), []
         for k, course in enumerate(self._courses):
             if course.active:
                 course.history.learning_rate.append(float(rates[k]))
-            better.append(course.active and self._record(k, epoch, trained, validation))
+            better.append(course.active and self._record(k, epoch, trained, validation, monitored.get(k)))
         self._network.keep(np.array(better))
 
     def _steps(self, epoch: int) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
@@ -125,12 +129,27 @@ class _Training:
                 part_ended()
         return (losses, accuracies), rates[-1]
 
+    def _monitored(self) -> dict[int, float]:
+        """Returns, for each active head that monitors a metric that the program does not compute, its value."""
+        places = [k for k, one in enumerate(self._courses) if one.active and one.head.monitor not in COMPUTED]
+        if not places or not self._network.validated:
+            return {}
+        predictions = self._network.predict()
+        values = {}
+        for k in places:
+            course = self._courses[k]
+            if course.metric is None:
+                course.metric = monitored_metric(course.head.monitor, predictions.classes.tolist())
+            values[k] = monitored_value(course.metric, predictions.probabilities[k], *predictions[1:])
+        return values
+
     def _record(
         self,
         k: int,
         epoch: int,
         trained: tuple[np.ndarray, np.ndarray],
         validation: tuple[np.ndarray, np.ndarray] | None,
+        monitored: float | None,
     ) -> bool:
         """Records an epoch of head k; returns whether its weights are the best so far."""
         course = self._courses[k]
@@ -142,7 +161,11 @@ class _Training:
             val_loss, val_accuracy = float(validation[0][k]), float(validation[1][k])
             history.val_loss.append(val_loss)
             history.val_accuracy.append(val_accuracy)
-            value = val_loss if head.monitor == "val_loss" else -val_accuracy if np.isfinite(val_loss) else np.nan
+            value = val_loss if head.monitor == LOSS else -val_accuracy if np.isfinite(val_loss) else np.nan
+            if monitored is not None and course.metric is not None:
+                history.monitor = head.monitor
+                history.monitored.append(monitored)
+                value = -course.metric.goodness(monitored) if np.isfinite(val_loss) else np.nan
             better, patient = course.stopping.update(epoch, value)
             going_on &= patient
         if better:
@@ -184,5 +207,6 @@ def _course(position: int, head: TrainingOptions) -> _Course:
 def _plain(history: History) -> History:
     """Returns a history without NaN and infinity, which JSON cannot hold: epochs after the best one may diverge."""
     history.loss = [v if np.isfinite(v) else None for v in history.loss]  # type: ignore[misc]
+    history.monitored = [v if np.isfinite(v) else None for v in history.monitored]  # type: ignore[misc]
     history.val_loss = [v if np.isfinite(v) else None for v in history.val_loss]  # type: ignore[misc]
     return history

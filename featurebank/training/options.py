@@ -10,10 +10,9 @@ import numpy as np
 
 from featurebank.system.validation import ParameterCheck, choice, count, number, optional, switch
 from featurebank.training.class_weights import ClassWeight, class_weight_check, weights_of_classes
+from featurebank.training.monitors import monitor_check
 from featurebank.training.optimizers import ADAMW_DECAY, OPTIMIZERS, WITH_MOMENTUM, Rule
 from featurebank.training.schedules import SCHEDULES, Schedule
-
-MONITORS = ("val_loss", "val_accuracy")
 
 
 @dataclass(kw_only=True, eq=False)
@@ -51,7 +50,8 @@ class TrainingOptions:
         patience: epochs without a better value of `monitor` before the head stops; its best weights are kept. Without
             validation data all epochs are run and the last weights kept.
         min_delta: by how much the value must get better to count for `patience` and as the best, as in Keras.
-        monitor: "val_loss" (with label smoothing and penalties, as in Keras) or "val_accuracy".
+        monitor: "val_loss" (with label smoothing and penalties, as in Keras), "val_accuracy", or "val_" and the name of
+            a metric of the validation images, as "val_balanced_accuracy", "val_auroc" or "val_recall:CLASS".
         standardize: bring each feature to mean 0 and variance 1 over the training images; folded into the weights.
         random_state: seed of weights, batches, views and dropout.
     """
@@ -87,7 +87,7 @@ class TrainingOptions:
             number("learning_rate", self.learning_rate, above=0),
             choice("optimizer", self.optimizer, OPTIMIZERS),
             choice("schedule", self.schedule, SCHEDULES),
-            choice("monitor", self.monitor, MONITORS),
+            monitor_check(self.monitor),
             *(number(name, getattr(self, name), below=1) for name in ("momentum", "label_smoothing", "plateau_factor")),
             *(number(name, getattr(self, name)) for name in numbers),
             *(count(name, getattr(self, name)) for name in ("batch_size", "epochs", "patience", "plateau_patience")),

@@ -71,7 +71,7 @@ def _joined_data(
     return TrainingData(
         tap, _scaled(X, scaling), y, _scaled(X_val, scaling), y_val, len(bank.classes),
         [scaling.apply_in_place(view) for view in more], reference, weights,
-        None if groups is None else groups[val], scaling,
+        None if groups is None else groups[val], scaling, bank.classes,
     )  # fmt: skip
 
 

@@ -148,7 +148,7 @@ class LayeredHead(HeadOnMaps):
     def set_state(self, state: State, classes: np.ndarray) -> None:
         """Takes what `state` returned; the network, which checks its weights, is built when it is first asked."""
         weights = [state.arrays[f"weight{place}"] for place in range(len(state.arrays))]
-        self.set_fitted(weights, tuple(state.facts["shape"]), classes, History(**state.facts["history"]))
+        self.set_fitted(weights, tuple(state.facts["shape"]), classes, History.of(state.facts["history"]))
 
     def trial_shape(self) -> tuple[int, ...]:
         """Returns (): it builds a network, which checks its weights, when it is first asked."""

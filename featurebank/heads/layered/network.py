@@ -17,6 +17,7 @@ from featurebank.heads.trained import TrainedHead, Trainer
 from featurebank.system.runtime import import_tensorflow
 from featurebank.training.batches import Batches, shuffled
 from featurebank.training.history import History
+from featurebank.training.monitors import Predictions, in_places
 
 _VALIDATION_ROWS = 64
 
@@ -31,7 +32,11 @@ class LayeredNetwork:
 
     def __init__(self, heads: Sequence[LayeredHead], data: MapData) -> None:
         import_tensorflow()
-        from featurebank.training.programs.keras_step import KerasStep, evaluation  # imports TensorFlow at its top
+        from featurebank.training.programs.keras_step import (
+            KerasStep,
+            evaluation,
+            prediction,
+        )  # imports TensorFlow at its top
 
         self._data, head = data, heads[0]
         check_rank(data.X.shape, head.ranks)
@@ -47,6 +52,7 @@ class LayeredNetwork:
             l2_sp=head.l2_sp,
         )  # fmt: skip
         self._evaluate = evaluation(model, float(head.label_smoothing))
+        self._probabilities = prediction(model)
 
     def parts(self, size: int, rng: np.random.Generator, epoch: int) -> Iterator[Batches]:
         """Yields the batches of an epoch as one part; see `Network`."""
@@ -75,6 +81,14 @@ class LayeredNetwork:
         for batch, x in zip(rows, blocks(maps, rows), strict=True):
             totals += self._evaluate(x, labels[batch])
         return totals[:1] / len(labels) + float(self._step.penalty()), totals[1:] / len(labels)
+
+    def predict(self) -> Predictions:
+        """Returns the probabilities of the validation images; see `Network`."""
+        assert self._data.validation is not None
+        maps, labels = self._data.validation
+        rows = in_order(maps, _VALIDATION_ROWS)
+        parts = [self._probabilities(x)[None] for x in blocks(maps, rows)]
+        return in_places(parts, rows, labels, self._data.classes)
 
     def keep(self, which: np.ndarray) -> None:
         """Stores the current weights as the best; see `Network`."""

@@ -89,7 +89,7 @@ class MapHead(HeadOnMaps, HiddenLayers):
 
     def set_state(self, state: State, classes: np.ndarray) -> None:
         """Takes what `state` returned."""
-        history = History(**state.facts["history"])
+        history = History.of(state.facts["history"])
         self.set_fitted(state.arrays, tuple(state.facts["shape"]), classes, history)
 
     def keras_layers_(self, tensor: Any) -> Any:

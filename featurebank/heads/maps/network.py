@@ -15,6 +15,7 @@ from featurebank.heads.maps.stored import blocks, in_order
 from featurebank.heads.trained import TrainedHead, Trainer
 from featurebank.training.batches import Batches
 from featurebank.training.history import History
+from featurebank.training.monitors import Predictions, in_places
 from featurebank.training.weights import head_axis
 
 
@@ -76,6 +77,19 @@ class MapNetwork(JointNetwork):
             results = evaluate(*map(tf.constant, (*padded, weights)), self._params, self._moving, self._options)
             totals += [value.numpy() for value in results]
         return totals[0] / len(labels) + self._penalties(), totals[1] / len(labels)
+
+    def predict(self) -> Predictions:
+        """Returns the probabilities of the validation images; see `Network`."""
+        assert self._val is not None
+        assert self._data.validation is not None
+        labels = self._data.validation[1]
+        size = min(ROWS, len(labels))
+        predict, parts = self._program.prediction_program(self._shape, self._sizes(size)), []
+        rows = in_order(self._val, size)
+        for batch, x in zip(rows, blocks(self._val, rows), strict=True):
+            filled = np.pad(x, ((0, size - len(batch)), (0, 0), (0, 0), (0, 0)))
+            parts.append(predict(self._tf.constant(filled), self._params, self._moving).numpy()[:, : len(batch)])
+        return in_places(parts, rows, labels, self._data.classes)
 
     def _penalties(self) -> np.ndarray:
         """Returns what is added to the loss of each head for its kernels (K,)."""

@@ -74,7 +74,7 @@ class NeuralHead(JointHead):
         """Takes what `state` returned."""
         arrays, count = state.arrays, sum(1 for name in state.arrays if name.endswith("_kernel"))
         layers = [Dense(arrays[f"layer{place}_kernel"], arrays[f"layer{place}_bias"]) for place in range(count)]
-        self.set_fitted(layers, classes, History(**state.facts["history"]))
+        self.set_fitted(layers, classes, History.of(state.facts["history"]))
 
     def keras_layers_(self, tensor: Any) -> Any:
         """Adds the head to a graph as dense layers; see `Head.keras_layers_`."""

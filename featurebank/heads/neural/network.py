@@ -17,6 +17,7 @@ from featurebank.system.runtime import import_tensorflow
 from featurebank.training.activations import normalization_terms
 from featurebank.training.batches import Batches, padded
 from featurebank.training.history import Dense, History
+from featurebank.training.monitors import Predictions
 from featurebank.training.weights import SHARED_KERNEL, head_axis
 
 Validation = tuple[np.ndarray, np.ndarray]
@@ -167,6 +168,11 @@ class DenseTensors(JointNetwork):
         losses, accuracies = evaluate(X, labels, rows, weights, self._params, self._moving, self._options)
         return losses.numpy(), accuracies.numpy()
 
+    def _predict(self, X: Any, rows: np.ndarray) -> np.ndarray:
+        """Returns the probabilities (K, b, classes) of some rows (b,) of a tensor of features."""
+        predict = self._program.prediction_program(self._shape, self._sizes(X.shape, rows.shape))
+        return np.asarray(predict(X, self._tf.constant(rows), self._params, self._moving).numpy())
+
     def keep(self, which: np.ndarray) -> None:
         """Remembers the weights of some heads; see `Network`."""
         now = {**self._params, **self._moving}
@@ -223,6 +229,12 @@ class DenseNetwork(DenseTensors):
     def evaluate(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns validation losses and accuracies; see `Network`."""
         return self._evaluate(self._X_val, *self._validation)
+
+    def predict(self) -> Predictions:
+        """Returns the probabilities of the validation images; see `Network`."""
+        labels, rows = self._data.validation[1], self._validation[1].numpy()
+        parts = [self._predict(self._X_val, part) for part in rows]
+        return Predictions(np.concatenate(parts, axis=1)[:, : len(labels)], labels, self._data.classes)
 
     def _validation_tensors(self) -> tuple[Any, Any, Any]:
         """Returns labels, and all row numbers in blocks with their weights."""

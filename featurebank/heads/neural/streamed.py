@@ -23,6 +23,7 @@ from featurebank.heads.streamed.vectors import VectorBlock
 from featurebank.system.runtime import ram_limit
 from featurebank.training.batches import Batches, padded
 from featurebank.training.loop import part_ended
+from featurebank.training.monitors import Predictions
 
 _BLOCK_BYTES = 32 << 20
 """Of a block at most: beside it, two blocks wait, and TensorFlow has a copy."""
@@ -203,6 +204,21 @@ class StreamedNetwork(DenseTensors):
             part_ended()
         progress.end()
         return totals[0], totals[1]
+
+    def predict(self) -> Predictions:
+        """Returns the probabilities of the validation images; see `Network`."""
+        X, labels = self._data.validation
+        size = min(self._first.stem().evaluation_rows, len(labels))
+        most = self._batches_a_block(size, len(labels)) * size
+        found = np.empty((self._options["l1"].shape[0], len(labels), len(self._data.classes)), np.float32)
+        for block in X.blocks(block_bytes=most * self._row_bytes):
+            features = self._tf.constant(self._features(block, most))
+            batches = padded(np.arange(len(block.rows)), size)
+            for rows, weights in zip(batches.rows, batches.weights, strict=True):
+                real = rows[weights > 0]  # the last batch is filled up
+                found[:, block.rows[real]] = self._predict(features, rows)[:, : len(real)]
+            part_ended()
+        return Predictions(found, labels, self._data.classes)
 
     def _features(self, block: VectorBlock, rows: int) -> np.ndarray:
         """Returns the features of a block as the heads see them, filled up with rows of zeros."""

@@ -106,6 +106,22 @@ def evaluation_program(shape: Shape, sizes: Sizes) -> Callable[..., tuple[Any, A
 
 
 @cache
+def prediction_program(shape: Shape, sizes: Sizes) -> Callable[..., Any]:
+    """Returns the program that gives the probabilities of some images by each head, (K, b, classes).
+
+    It takes features (n, d), row numbers (b,), parameters and moving statistics.
+    """
+
+    @CompiledFunction
+    def predict(X: Any, rows: Any, params: Tensors, moving: Tensors) -> Any:
+        outputs = _first(shape, tf.gather(X, rows), params, None)
+        heads = params[SHARED_KERNEL].shape[1]
+        return tf.nn.softmax(Pass(shape, params, heads, moving=moving).logits(outputs, multiplied=True))
+
+    return traced_once(predict)
+
+
+@cache
 def keeping_program(sizes: Sizes) -> Callable[[Tensors, Tensors, Any], Tensors]:
     """Returns the program that replaces the kept tensors of some heads, given by a mask (K,), by new ones."""
 

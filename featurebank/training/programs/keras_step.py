@@ -180,6 +180,21 @@ def evaluation(model: Any, smoothing: float) -> Callable[[np.ndarray, np.ndarray
     return on_batch
 
 
+def prediction(model: Any) -> Callable[[np.ndarray], np.ndarray]:
+    """Returns the program that gives a batch's probabilities (b, classes).
+
+    Args:
+        model: maps -> logits (b, classes).
+    """
+    signature = [tf.TensorSpec((None, *model.input.shape[1:]), tf.float32)]
+
+    @tf.function(input_signature=signature, autograph=False)  # type: ignore[untyped-decorator]
+    def predict(x: Any) -> Any:
+        return tf.nn.softmax(model(x, training=False))
+
+    return lambda x: np.asarray(predict(tf.constant(x)).numpy())
+
+
 def _clipped(gradients: Sequence[Any], largest: float) -> list[Any]:
     """Scales gradients so that the norm of all of them together is at most `largest`."""
     norm = tf.sqrt(tf.add_n([tf.reduce_sum(gradient * gradient) for gradient in gradients]))

@@ -94,6 +94,26 @@ def evaluation_program(shape: Shape, sizes: Sizes) -> Callable[..., tuple[Any, A
     return traced_once(evaluate)
 
 
+@cache
+def prediction_program(shape: Shape, sizes: Sizes) -> Callable[..., Any]:
+    """Returns the program that gives the probabilities of a batch of maps by each head, (K, b, classes).
+
+    It takes maps, parameters and moving statistics.
+    """
+
+    @CompiledFunction
+    def probabilities(outputs: Any, params: Tensors, moving: Tensors, heads: int) -> Any:
+        return tf.nn.softmax(_logits(outputs, Pass(shape, params, heads, moving=moving)))
+
+    @tf.function(autograph=False)  # type: ignore[untyped-decorator]
+    def predict(x: Any, params: Tensors, moving: Tensors) -> Any:
+        kernel, rest = _outside(shape, params)
+        outputs = x if kernel is None else _product(shape.stem.patches(x), kernel)
+        return probabilities(outputs, rest, _read(moving), rest["kernel_dense0"].shape[0])
+
+    return traced_once(predict)
+
+
 def _differentiation(shape: Shape, sizes: Sizes) -> Callable[..., tuple[Any, Any, Tensors, Tensors]]:
     """Returns the program that computes losses (K,), right answers (K,), the statistics of the batch and gradients."""
 

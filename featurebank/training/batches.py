@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from featurebank.training.history import History
-from featurebank.training.monitors import Predictions
+from featurebank.training.monitors import HeldOutPredictions
 
 
 class Batches(NamedTuple):
@@ -81,7 +81,7 @@ class Network(Protocol):
     def evaluate(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns validation loss, including label smoothing and penalties, and accuracy of each head: (K,) each."""
 
-    def predict(self) -> Predictions:
+    def predict(self) -> HeldOutPredictions:
         """Returns the probabilities of the validation images, by all heads."""
 
     def keep(self, which: np.ndarray) -> None:

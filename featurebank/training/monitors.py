@@ -23,7 +23,7 @@ COMPUTED = (LOSS, ACCURACY)
 _PREFIX = "val_"
 
 
-class Predictions(NamedTuple):
+class HeldOutPredictions(NamedTuple):
     """The validation images as the heads of a program predict them."""
 
     probabilities: np.ndarray
@@ -110,7 +110,7 @@ def monitored_value(metric: Metric, probabilities: np.ndarray, labels: np.ndarra
 
 def in_places(
     parts: Sequence[np.ndarray], rows: Sequence[np.ndarray], labels: np.ndarray, classes: np.ndarray
-) -> Predictions:
+) -> HeldOutPredictions:
     """Returns the predictions of batches.
 
     Args:
@@ -122,4 +122,4 @@ def in_places(
     found = np.empty((len(parts[0]), len(labels), len(classes)), np.float32)
     for batch, part in zip(rows, parts, strict=True):
         found[:, batch] = part
-    return Predictions(found, labels, classes)
+    return HeldOutPredictions(found, labels, classes)

@@ -99,7 +99,7 @@ def test_an_entry_of_the_table_can_be_monitored(
     grid = [{"kind": "softmax", "epochs": 5, "learning_rate": 0.01, "patience": 2, "monitor": "val_made"}]
     (run,) = fb.train_heads(make_bank(noise=4.0), grid)
     assert run.history is not None
-    curve, best = run.history["val_made"], run.history["best_epoch"]
+    curve, best = list(run.history["val_made"]), run.history["best_epoch"]
     assert best == 1 + curve.index(min(curve))
     assert len(curve) == min(5, best + 2)
 

@@ -17,7 +17,7 @@ from featurebank.heads.trained import TrainedHead, Trainer
 from featurebank.system.runtime import import_tensorflow
 from featurebank.training.batches import Batches, shuffled
 from featurebank.training.history import History
-from featurebank.training.monitors import Predictions, in_places
+from featurebank.training.monitors import HeldOutPredictions, in_places
 
 _VALIDATION_ROWS = 64
 
@@ -82,7 +82,7 @@ class LayeredNetwork:
             totals += self._evaluate(x, labels[batch])
         return totals[:1] / len(labels) + float(self._step.penalty()), totals[1:] / len(labels)
 
-    def predict(self) -> Predictions:
+    def predict(self) -> HeldOutPredictions:
         """Returns the probabilities of the validation images; see `Network`."""
         assert self._data.validation is not None
         maps, labels = self._data.validation

@@ -15,7 +15,7 @@ from featurebank.heads.maps.stored import blocks, in_order
 from featurebank.heads.trained import TrainedHead, Trainer
 from featurebank.training.batches import Batches
 from featurebank.training.history import History
-from featurebank.training.monitors import Predictions, in_places
+from featurebank.training.monitors import HeldOutPredictions, in_places
 from featurebank.training.weights import head_axis
 
 
@@ -78,7 +78,7 @@ class MapNetwork(JointNetwork):
             totals += [value.numpy() for value in results]
         return totals[0] / len(labels) + self._penalties(), totals[1] / len(labels)
 
-    def predict(self) -> Predictions:
+    def predict(self) -> HeldOutPredictions:
         """Returns the probabilities of the validation images; see `Network`."""
         assert self._val is not None
         assert self._data.validation is not None

@@ -17,7 +17,7 @@ from featurebank.system.runtime import import_tensorflow
 from featurebank.training.activations import normalization_terms
 from featurebank.training.batches import Batches, padded
 from featurebank.training.history import Dense, History
-from featurebank.training.monitors import Predictions
+from featurebank.training.monitors import HeldOutPredictions
 from featurebank.training.weights import SHARED_KERNEL, head_axis
 
 Validation = tuple[np.ndarray, np.ndarray]
@@ -230,11 +230,11 @@ class DenseNetwork(DenseTensors):
         """Returns validation losses and accuracies; see `Network`."""
         return self._evaluate(self._X_val, *self._validation)
 
-    def predict(self) -> Predictions:
+    def predict(self) -> HeldOutPredictions:
         """Returns the probabilities of the validation images; see `Network`."""
         labels, rows = self._data.validation[1], self._validation[1].numpy()
         parts = [self._predict(self._X_val, part) for part in rows]
-        return Predictions(np.concatenate(parts, axis=1)[:, : len(labels)], labels, self._data.classes)
+        return HeldOutPredictions(np.concatenate(parts, axis=1)[:, : len(labels)], labels, self._data.classes)
 
     def _validation_tensors(self) -> tuple[Any, Any, Any]:
         """Returns labels, and all row numbers in blocks with their weights."""

@@ -23,7 +23,7 @@ from featurebank.heads.streamed.vectors import VectorBlock
 from featurebank.system.runtime import ram_limit
 from featurebank.training.batches import Batches, padded
 from featurebank.training.loop import part_ended
-from featurebank.training.monitors import Predictions
+from featurebank.training.monitors import HeldOutPredictions
 
 _BLOCK_BYTES = 32 << 20
 """Of a block at most: beside it, two blocks wait, and TensorFlow has a copy."""
@@ -205,7 +205,7 @@ class StreamedNetwork(DenseTensors):
         progress.end()
         return totals[0], totals[1]
 
-    def predict(self) -> Predictions:
+    def predict(self) -> HeldOutPredictions:
         """Returns the probabilities of the validation images; see `Network`."""
         X, labels = self._data.validation
         size = min(self._first.stem().evaluation_rows, len(labels))
@@ -218,7 +218,7 @@ class StreamedNetwork(DenseTensors):
                 real = rows[weights > 0]  # the last batch is filled up
                 found[:, block.rows[real]] = self._predict(features, rows)[:, : len(real)]
             part_ended()
-        return Predictions(found, labels, self._data.classes)
+        return HeldOutPredictions(found, labels, self._data.classes)
 
     def _features(self, block: VectorBlock, rows: int) -> np.ndarray:
         """Returns the features of a block as the heads see them, filled up with rows of zeros."""

@@ -23,6 +23,7 @@ NAMES = {
     "report": "a report of a grid's runs, and its page in a browser",
     "heads": "heads together against one by one, and whole grids",
     "joined": "joined taps against pooled: accuracies, and how the parts are weighted",
+    "groups": "what a split by image and a split by group promise, and the truth, where images come in groups",
     "cluster": "two processes on a cluster, against one process with two threads",
     "scale": "rates beyond one machine, a simulation of 1 to 256 workers, a plan for a billion images",
 }

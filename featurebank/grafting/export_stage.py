@@ -26,6 +26,7 @@ from featurebank.grafting.metadata import About
 from featurebank.grafting.ranked_layers import best_in_layers
 from featurebank.grafting.resizing import with_resize as resizing
 from featurebank.grafting.serving import how_to_load, how_to_run
+from featurebank.grafting.several.networks import check_columns
 from featurebank.grafting.several.trunks import SeveralTrunks
 from featurebank.grafting.side_by_side import JoinedModel
 from featurebank.grafting.stage import Grafted, grafted, run_model
@@ -119,9 +120,10 @@ def _checked(
     """Returns the network of the bank, if it is one whose model such a file can hold; None for a fine-tune."""
     if run.is_finetune:
         return None
-    backbone = load_recorded(bank.recipe, bank.manifest.source, backbone=backbone)
+    check_columns(bank, run.tap, run.joined)
     if kind.needs_layers:
         taps_of(bank, run.tap, run.joined)
+    backbone = load_recorded(bank.recipe, bank.manifest.source, backbone=backbone)
     check_form(backbone, kind.suffix, kind.forms)
     if options.with_resize and backbone.form != "keras":
         message = (

@@ -50,6 +50,16 @@ class SeveralNetworks:
         return squares_of(image, self.squares)
 
 
+def check_columns(bank: Bank, tap: str, recorded: Mapping[str, Any] | None = None) -> None:
+    """Raises HeadError if a tap has columns of metadata, which no image has."""
+    if is_joined(tap, bank.taps) and (columns := resolve(bank, tap, recorded).columns):
+        message = (
+            f"tap '{tap}' has columns of metadata ({', '.join(columns)}), which no image has: a model file cannot hold "
+            "the head; use run.predict(table) in Python, with a table of paths and these columns"
+        )
+        raise HeadError(message)
+
+
 def several_networks(
     bank: Bank, tap: str, recorded: Mapping[str, Any] | None = None, backbone: Backbone | None = None
 ) -> SeveralNetworks | None:
@@ -67,12 +77,7 @@ def several_networks(
     """
     if not is_joined(tap, bank.taps) or (joined := resolve(bank, tap, recorded)).is_of_one_network:
         return None
-    if joined.columns:
-        message = (
-            f"tap '{tap}' has columns of metadata ({', '.join(joined.columns)}), which no image has: a model file "
-            "cannot hold the head; use run.predict(table) in Python, with a table of paths and these columns"
-        )
-        raise HeadError(message)
+    check_columns(bank, tap, recorded)
     networks = SeveralNetworks(tuple(_parts(joined, backbone)))
     if len({network.levels and network.levels.text for network, _ in networks.parts}) > 1:
         message = f"tap '{tap}': its networks were extracted with different --levels, which one model cannot read"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +81,14 @@ def test_a_file_that_lacks_a_network_is_refused(file: Path, tmp_path: Path) -> N
             part.writestr(name, about)
     with pytest.raises(ConfigError, match="damaged"):
         load_model(broken)
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".fbmodel"])
+def test_columns_are_in_no_model_file(joined_banks: Callable[..., Bank], suffix: str, tmp_path: Path) -> None:
+    made = joined_banks()
+    with_columns = train_heads(made, "ridge", taps=["pooled+columns:age,site"])[0]
+    with pytest.raises(HeadError, match=r"has columns of metadata \(age, site\), which no image has"):
+        export(with_columns, tmp_path / f"model{suffix}")
 
 
 def test_what_no_model_file_holds(bank: Bank, run: RunRecord, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ NAMES = {
     "joined": "joined taps against pooled: accuracies, and how the parts are weighted",
     "groups": "what a split by image and a split by group promise, and the truth, where images come in groups",
     "cluster": "two processes on a cluster, against one process with two threads",
+    "race": "a race of six backbones against the full search, its rules on resampled tasks, its intervals",
     "scale": "rates beyond one machine, a simulation of 1 to 256 workers, a plan for a billion images",
 }
 

@@ -1,0 +1,225 @@
+"""Does a race of backbones find the winner of a full search, how much does it save, and is its interval honest?
+
+Three questions, on the photos of `--photos DIR` (by default, on the bundled digits in small):
+
+- The race against the full search, each in an empty cache: three pretrained networks and the same three with random
+  weights. The full search extracts everything in one decoding pass and trains the grid on each bank.
+- The rules of the race on resampled tasks: some classes and images of the photos, with the features of the full search,
+  reduced to their principal components. The regret is how much more accurate the best network is than the winner, both
+  by leave-one-out on all images of the task.
+- The interval of the winner: choices among many heads (leave-one-out answers of ridge with several penalties) by a few
+  images, and how often the interval holds the accuracy on all of them. Heads are as they are, made equally accurate,
+  neighbours in their ranking, or one good one among bad ones.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from benchmarks.harness import conditions
+from featurebank.backbone import BackboneOptions
+from featurebank.bank import Bank
+from featurebank.dataset import Dataset, DatasetOptions, load_images
+from featurebank.extraction import ExtractOptions, run_extractions
+from featurebank.grid import GridOptions, read_grid, train_grid
+from featurebank.heads.exact.gram import gram
+from featurebank.heads.exact.left_out import loo_predictions
+from featurebank.heads.exact.shared import Shared
+from featurebank.heads.exact.transforms import Steps
+from featurebank.racing import RaceOptions, run_race
+from featurebank.racing.candidates import load_candidates
+from featurebank.racing.evidence import PENALTIES, PartEvidence, evidence_of
+from featurebank.racing.halving import first_part, next_part, staying
+from featurebank.racing.options import SHARE
+from featurebank.racing.winner import share_winner
+from featurebank.runs.run import RunRecord
+from featurebank.runs.selection import choose_run, open_test
+from featurebank.statistics import proportion_interval
+from featurebank.system.progress import Reporter
+from featurebank.system.runtime import import_tensorflow, limited_blas
+
+PRETRAINED = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
+NAMES = (*PRETRAINED, *(f"{name}@random:0" for name in PRETRAINED))
+GRID = "quick"
+COMPONENTS = 192
+TASKS, CHOICES = 200, 1000
+KINDS = ("as they are", "equal", "neighbours", "one clear")
+
+
+class Lines(Reporter):
+    """Shows the lines of a stage, and no bars."""
+
+    def say(self, line: str) -> None:
+        """Prints a line."""
+        print(f"  {line}", flush=True)
+
+
+def run(rounds: int, *, quick: bool, output: Path, photos: Path | None = None) -> None:
+    """Runs the benchmark."""
+    about, console = conditions() | {"engine": "auto"}, Console(width=130, highlight=False)
+    import_tensorflow()
+    with tempfile.TemporaryDirectory() as directory:
+        dataset = load_images(str(photos or "digits"), DatasetOptions(limit=300 if quick else None))
+        names = [f"{name}@64px" for name in NAMES] if photos is None else NAMES
+        against, banks = race_against_all(dataset, names, Path(directory))
+        console.print(", ".join(f"{name} {value}" for name, value in about.items()), soft_wrap=True)
+        console.print_json(json.dumps(against))
+        features, labels = _components(banks)
+        tasks = simulated_races(features, labels, 20 if quick else TASKS)
+        console.print_json(json.dumps(tasks))
+        choices = simulated_choices(features, labels, 100 if quick else CHOICES)
+        console.print_json(json.dumps(choices))
+    output.parent.mkdir(parents=True, exist_ok=True)
+    value = {"conditions": about, "race": against, "tasks": tasks, "choices": choices}
+    output.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+    console.print(f"written to {output}")
+
+
+def race_against_all(dataset: Dataset, names: Sequence[str], place: Path) -> tuple[dict[str, Any], list[Bank]]:
+    """Runs the race and the full search; returns their figures, and the banks of the full search."""
+    began = time.perf_counter()
+    found = run_race(dataset, names, RaceOptions(grid=GRID), cache=place / "race", reporter=Lines())
+    raced = time.perf_counter() - began
+    began = time.perf_counter()
+    networks = [one.backbone for one in load_candidates(names, BackboneOptions())[0]]
+    banks = [
+        done.bank
+        for done in run_extractions(dataset, networks, ExtractOptions(), cache=place / "all", reporter=Lines())
+    ]
+    extracted = time.perf_counter() - began
+    runs = [one for bank in banks for one in train_grid(bank, read_grid(GRID), GridOptions(), Lines())]
+    full, best = time.perf_counter() - began, choose_run(runs)
+    assert found.chosen is not None
+    assert found.bank is not None
+    by_name = {bank.name: bank for bank in banks}
+    return {
+        "seconds": {"race": raced, "full search": full, "of which extraction": extracted, "ratio": raced / full},
+        "images": found.images / found.full_images,
+        "winner": {"race": found.winner, "full search": names[[bank.name for bank in banks].index(best.bank_name)]},
+        "validation accuracy": {"race": _accuracy(found.chosen), "full search": _accuracy(best)},
+        "accuracy on validation and test": {
+            "race": _on_both(found.bank, found.chosen), "full search": _on_both(by_name[best.bank_name], best),
+        },
+        "interval": None if found.interval is None else found.interval.summary(),
+        "rounds": [[one.summary() for one in scores] for scores in found.rounds],
+    }, banks  # fmt: skip
+
+
+def simulated_races(features: Sequence[np.ndarray], labels: np.ndarray, count: int) -> dict[str, Any]:
+    """Runs the rules of the race on resampled tasks; returns the regret and the share of the images."""
+    rng, regrets, shares, firsts, sizes = np.random.default_rng(0), [], [], [], []
+    for _ in range(count):
+        classes = rng.choice(labels.max() + 1, int(rng.integers(3, labels.max() + 2)), replace=False)
+        rows = rng.permutation(np.flatnonzero(np.isin(labels, classes)))
+        rows = rows[: max(200, int(len(rows) * rng.uniform(0.6, 1)))]
+        whole = [_scored(part, labels, rows).accuracy for part in features]
+        left, used = _race(features, labels, rows, len(classes))
+        regrets.append(max(whole) - whole[left[0]])
+        firsts.append(max(whole) - max(whole[number] for number in left))
+        shares.append(used / (len(rows) * len(features)))
+        sizes.append(len(left))
+    return {
+        "tasks": count,
+        "regret in points": 100 * float(np.mean(regrets)),
+        "regret of the best finalist": 100 * float(np.mean(firsts)),
+        "regret, 90 % of the tasks": 100 * float(np.quantile(regrets, 0.9)),
+        "share of the images": float(np.mean(shares)),
+        "candidates that stay": float(np.mean(sizes)),
+    }
+
+
+def simulated_choices(features: Sequence[np.ndarray], labels: np.ndarray, count: int) -> dict[str, Any]:
+    """Simulates choices among heads; returns how often the intervals hold the truth."""
+    answers = np.concatenate([_answers(part, labels) for part in features])
+    rng, hits = np.random.default_rng(0), defaultdict(list)
+    for number in range(count):
+        kind = KINDS[number % len(KINDS)]
+        heads = _heads(answers, kind, int(rng.integers(5, 51)), rng)
+        truth, images = heads.mean(axis=1), round(float(np.exp(rng.uniform(np.log(75), np.log(1000)))))
+        right = heads[:, rng.integers(0, heads.shape[1], images)]
+        best = int(right.mean(axis=1).argmax())
+        found, (low, high) = share_winner(right, best), proportion_interval(float(right[best].mean()), images)
+        result = (
+            found.low <= truth[best] <= found.high,
+            found.high - found.low,
+            low <= truth[best] <= high,
+            high - low,
+        )
+        hits[kind].append(result)
+        hits["all"].append(result)
+    names = ("coverage", "width", "coverage of Wilson's", "width of Wilson's")
+    return {kind: dict(zip(names, np.mean(values, axis=0).tolist(), strict=True)) for kind, values in hits.items()}
+
+
+def _race(features: Sequence[np.ndarray], labels: np.ndarray, rows: np.ndarray, classes: int) -> tuple[list[int], int]:
+    """Returns the candidates that stay, the best first, and how many images were used."""
+    left, used = list(range(len(features))), [0] * len(features)
+    size: int | None = first_part(len(rows), classes)
+    while size is not None:
+        losses = [_scored(features[number], labels, rows[:size]).losses for number in left]
+        for number in left:
+            used[number] = size
+        left = [left[place] for place in staying(np.stack(losses))]
+        size = next_part(size, len(left), SHARE * len(rows) * len(features) - sum(used), round(0.7 * len(rows)))
+    return left, sum(used)
+
+
+def _scored(features: np.ndarray, labels: np.ndarray, rows: np.ndarray) -> PartEvidence:
+    return evidence_of(features[rows], labels[rows])
+
+
+def _heads(answers: np.ndarray, kind: str, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Returns the answers of some heads, (count, images) bool."""
+    order = np.argsort(-answers.mean(axis=1), kind="stable")
+    if kind == "neighbours":
+        return np.asarray(answers[order[(first := int(rng.integers(0, 5))) : first + count]])
+    if kind == "one clear":
+        return np.asarray(
+            answers[[order[0], *rng.choice(order[len(order) // 2 :], min(count, len(order) // 2) - 1, replace=False)]]
+        )
+    heads = answers[rng.choice(order, count, replace=False)].copy()
+    if kind == "equal":
+        least = int(heads.sum(axis=1).min())
+        for head in heads:
+            head[rng.choice(np.flatnonzero(head), int(head.sum()) - least, replace=False)] = False
+    return np.asarray(heads)
+
+
+def _answers(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Returns the leave-one-out answers of ridge with several penalties, (penalties, n) bool."""
+    shared = Shared(features, labels)
+    with limited_blas():
+        scatter = gram(shared, Steps())
+        alphas = PENALTIES * np.trace(scatter.matrix) / min(scatter.n, scatter.d)
+        return np.asarray(loo_predictions(shared, Steps(), alphas).argmax(axis=2) == shared.positions)
+
+
+def _components(banks: Sequence[Bank]) -> tuple[list[np.ndarray], np.ndarray]:
+    """Returns the principal components of all features of each bank, (n, COMPONENTS), and the labels."""
+    found = []
+    for bank in banks:
+        rows = bank.features("pooled", None).astype(np.float64)
+        rows -= rows.mean(axis=0)
+        vectors = np.linalg.eigh(rows.T @ rows)[1][:, ::-1][:, :COMPONENTS]
+        found.append((rows @ vectors).astype(np.float32))
+    return found, banks[0].labels(None)
+
+
+def _accuracy(record: RunRecord) -> float:
+    return float(record.metrics["val"]["accuracy"])
+
+
+def _on_both(bank: Bank, record: RunRecord) -> float:
+    tested = open_test(bank, record)
+    counts = [tested.metrics[split]["images"] for split in ("val", "test")]
+    shares = [tested.metrics[split]["accuracy"] for split in ("val", "test")]
+    return float(np.average(shares, weights=counts))

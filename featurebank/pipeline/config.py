@@ -6,10 +6,12 @@ All problems of a file are reported at once, before anything starts. `featureban
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
+
+from annotated_types import Ge, Gt, Le, MinLen
 
 from featurebank.backbone import BackboneOptions
 from featurebank.dataset import DatasetOptions
@@ -17,6 +19,7 @@ from featurebank.errors import ConfigError, unknown_name
 from featurebank.extraction.options import ExtractOptions
 from featurebank.finetuning.options import FinetuneOptions
 from featurebank.grid.options import GridOptions
+from featurebank.racing.options import SHARE
 from featurebank.reporting.stage import ReportOptions
 from featurebank.system.options import OptionsError, StageOptions, checked_values
 from featurebank.system.toml_files import parse_value, read_toml
@@ -35,8 +38,22 @@ class DatasetSection(DatasetOptions):
 class ExtractSection(ExtractOptions, BackboneOptions):
     """`[extract]`: the backbone, and the options of the extraction."""
 
-    backbone: str
-    """A built-in name, "MODULE:FUNCTION" or the path of a model file (.keras, .onnx, .xml)."""
+    backbone: str = ""
+    """A built-in name, "MODULE:FUNCTION" or the path of a model file (.keras, .onnx, .xml); none with `[race]`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RaceSection(StageOptions):
+    """`[race]`: the backbones of which the best one takes the place of `extract.backbone`."""
+
+    backbones: Annotated[Sequence[str], MinLen(2), "a list of two or more backbones, as ['resnet50', 'vgg16']"]
+    """Each as NAME, NAME@WEIGHTS, NAME@SIZEpx or NAME@WEIGHTS@SIZEpx."""
+    budget: Annotated[float, Gt(0), "a number of seconds above 0"] | None = None
+    """The time for the race in seconds."""
+    share: Annotated[float, Gt(0), Le(1), "a number above 0, 1 at most, as 0.15"] = SHARE
+    """The rounds compute at most this part of the images that an extraction with all backbones would compute."""
+    part: Annotated[int, Ge(2), "a whole number of images, 2 or more"] | None = None
+    """Training images in the first part."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +93,8 @@ class Pipeline:
     """A whole pipeline file; its sections are the options of the stages."""
 
     dataset: DatasetSection
-    extract: ExtractSection
+    extract: ExtractSection = field(default_factory=ExtractSection)
+    race: RaceSection | None = None
     heads: HeadsSection = field(default_factory=HeadsSection)
     finetune: FinetuneSection | None = None
     select: SelectSection = field(default_factory=SelectSection)
@@ -84,7 +102,8 @@ class Pipeline:
 
 
 _SECTIONS: Mapping[str, type[StageOptions]] = {
-    "dataset": DatasetSection, "extract": ExtractSection, "heads": HeadsSection, "finetune": FinetuneSection,
+    "dataset": DatasetSection, "extract": ExtractSection, "race": RaceSection,
+    "heads": HeadsSection, "finetune": FinetuneSection,
     "select": SelectSection, "report": ReportSection,
 }  # fmt: skip
 
@@ -129,8 +148,9 @@ def parse_pipeline(value: Mapping[str, Any], folder: Path) -> Pipeline | list[Fi
     for name, kind in _SECTIONS.items():
         if name in value:
             sections[name] = _section(name, kind, value[name], problems)
-        elif name in {"dataset", "extract"}:
+        elif name == "dataset" or (name == "extract" and "race" not in value):
             problems.append(FileProblem((name,), f"'{name}' is missing"))
+    problems += _wrong_networks(value)
     if problems:
         return problems
     pipeline = Pipeline(**sections)
@@ -138,6 +158,19 @@ def parse_pipeline(value: Mapping[str, Any], folder: Path) -> Pipeline | list[Fi
     if pipeline.heads.grid.endswith(".toml") and grid.is_file():
         return replace(pipeline, heads=replace(pipeline.heads, grid=str(grid)))
     return pipeline
+
+
+def _wrong_networks(value: Mapping[str, Any]) -> list[FileProblem]:
+    """Returns the problem of a file that names no network, or one beside those of a race."""
+    extract = value.get("extract", {})
+    if not isinstance(extract, Mapping):
+        return []
+    if "race" in value and "backbone" in extract:
+        text = "'extract.backbone' and [race] exclude each other: leave one of them out"
+        return [FileProblem(("extract", "backbone"), text)]
+    if "extract" in value and "race" not in value and not extract.get("backbone"):
+        return [FileProblem(("extract", "backbone"), "'extract.backbone' is missing")]
+    return []
 
 
 def _section(name: str, kind: type[StageOptions], value: Any, problems: list[FileProblem]) -> StageOptions | None:

@@ -21,7 +21,8 @@ from featurebank.extraction.estimate import measure_speed
 from featurebank.extraction.plan import BankPlan, Planner
 from featurebank.extraction.request import check_request
 from featurebank.grid import read_grid
-from featurebank.pipeline.config import DatasetSection, ExtractSection, HeadsSection, Pipeline
+from featurebank.pipeline.config import DatasetSection, HeadsSection, Pipeline
+from featurebank.pipeline.race import networks_of
 from featurebank.pipeline.stage import check_trainable, load_dataset_of, load_inputs
 from featurebank.pipeline.variants import Variant
 from featurebank.pipeline.work import TrainingTime
@@ -53,6 +54,7 @@ def plan_variants(
                 asks for a part of a dataset that is not here yet), `shared` (True if earlier variants compute all of
                 them), `bytes` to write (without `measure`, None unless the tap is `pooled`), and `seconds` (measured,
                 or from the speed of this backbone's last extraction here; otherwise None).
+            "race", if there is one: the `backbones`; "extract" is about the first of them, as if it won.
             "heads": `runs` of the grid (heads, before seeds and folds), their evaluation and search, the number of
                 `known` runs, and `tail_seconds`, an upper bound for all epochs of the tails.
             "finetune", if there is one: the run that it starts `from`, the requested `phases`, and `seconds`, an upper
@@ -110,19 +112,23 @@ def _is_part(section: DatasetSection) -> bool:
 
 @dataclass(frozen=True)
 class _Network:
-    """The network of a variant, with random weights in place of those that a run would download."""
+    """The network of a variant, or the first of its race; with random weights if a run would download its own."""
 
     backbone: Backbone
-    download: str = ""
+    downloads: tuple[str, ...] = ()
+    """The weights that a run would download, of all networks."""
 
 
-def _backbone(section: ExtractSection) -> _Network:
-    backbone = load_network(section.backbone, section)
-    if not backbone.must_download:
-        _ = backbone.recipe  # a wrong weights file is reported now
-        return _Network(backbone)
-    stand_in = load_network(section.backbone, replace(section, weights="random:0"))
-    return _Network(stand_in, f"weights of {backbone.name} ({backbone.spec.weights_file()})")
+def _backbone(pipeline: Pipeline) -> _Network:
+    networks = networks_of(pipeline)
+    missing = [network for network in networks if network.must_download]
+    downloads = tuple(f"weights of {one.name} ({one.spec.weights_file()})" for one in missing)
+    for network in networks:
+        if network not in missing:
+            _ = network.recipe  # a wrong weights file is reported now
+    if networks[0] not in missing:
+        return _Network(networks[0], downloads)
+    return _Network(load_network(networks[0].name, replace(pipeline.extract, weights="random:0")), downloads)
 
 
 class _VariantPlanner:
@@ -143,7 +149,7 @@ class _VariantPlanner:
         """Returns the plan of one variant."""
         options, backbone = pipeline.extract, network.backbone
         check_request([backbone], options, self._cache)
-        downloads = [text for text in (images.download, network.download) if text]
+        downloads = [text for text in (images.download, *network.downloads) if text]
         if images.dataset is not None:
             images.dataset.fingerprint(memory=fingerprint_memory(self._cache))
             images = replace(images, count=len(images.dataset.distinct()))
@@ -159,6 +165,7 @@ class _VariantPlanner:
         tuned = pipeline.finetune
         return {
             "downloads": downloads,
+            **({"race": {"backbones": list(pipeline.race.backbones)}} if pipeline.race else {}),
             "extract": {
                 "bank": shown_path(path) if path else None, **extract,
                 "at_most": images.dataset is None and images.at_most,

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from featurebank.backbone import Backbone, load_network
+from featurebank.backbone import Backbone
 from featurebank.backbone.network import FORMS
 from featurebank.cluster.address import check_address
 from featurebank.cluster.extraction import extract_banks
@@ -22,8 +22,10 @@ from featurebank.finetuning import best_start, run_finetune
 from featurebank.fitting.spec import HeadSpec
 from featurebank.grid import read_grid
 from featurebank.heads.needs import MAPS_AT_A_CUT
-from featurebank.pipeline.config import ONCE, DatasetSection, ExtractSection, HeadsSection, Pipeline
+from featurebank.pipeline.config import ONCE, DatasetSection, HeadsSection, Pipeline
+from featurebank.pipeline.race import networks_of, race_winner
 from featurebank.pipeline.variants import Variant
+from featurebank.racing import Race
 from featurebank.reporting.stage import WrittenReport, check_report_path
 from featurebank.runs.ranking import best_of, ranked
 from featurebank.runs.run import RunRecord
@@ -49,6 +51,8 @@ class PipelineResult:
     """The fine-tuned run, if the pipeline has one; it is also in `runs`."""
     report: WrittenReport | None = None
     """The report, if the pipeline has one; variants share it."""
+    race: Race | None = None
+    """The race whose winner was extracted, if the pipeline has one."""
 
     def __repr__(self) -> str:
         bank = self.extraction.bank.name
@@ -68,17 +72,18 @@ def run_all(
     variants: Sequence[Variant], *, cache: Path | None = None, reporter: Reporter = SILENT
 ) -> Iterator[VariantResult]:
     """Runs variants one after another, and yields the result of each; see `featurebank.run_variants`."""
-    inputs_of = load_inputs(variants, load_dataset_of, _network)
-    for variant, (_, backbone) in zip(variants, inputs_of, strict=True):
-        check_trainable(variant, backbone)
-    for number, (variant, inputs) in enumerate(zip(variants, inputs_of, strict=True), 1):
+    inputs_of = load_inputs(variants, load_dataset_of, _networks)
+    for variant, (_, networks) in zip(variants, inputs_of, strict=True):
+        for network in networks:
+            check_trainable(variant, network)
+    for number, (variant, (dataset, _)) in enumerate(zip(variants, inputs_of, strict=True), 1):
         began = time.perf_counter()
         if variant.name:
             reporter.say(f"variant {variant.name} ({number} of {len(variants)})")
         try:
             test = variant.pipeline.select.test
             result = _run(
-                variant.pipeline, *inputs, cache, reporter, test=test is True or (test == ONCE and len(variants) == 1)
+                variant.pipeline, dataset, cache, reporter, test=test is True or (test == ONCE and len(variants) == 1)
             )
         except FeatureBankError as error:
             if not variant.name:
@@ -88,9 +93,8 @@ def run_all(
         yield VariantResult(variant.name, result, time.perf_counter() - began)
 
 
-def _run(
-    pipeline: Pipeline, dataset: Dataset, backbone: Backbone, cache: Path | None, reporter: Reporter, *, test: bool
-) -> PipelineResult:
+def _run(pipeline: Pipeline, dataset: Dataset, cache: Path | None, reporter: Reporter, *, test: bool) -> PipelineResult:
+    race, backbone = race_winner(pipeline, dataset, cache, reporter)
     (extraction,) = extract_banks(dataset, [backbone], pipeline.extract, cache=cache, reporter=reporter)
     bank = extraction.bank
     runs = run_grid(bank, pipeline.heads.grid, heads_options(pipeline), reporter)
@@ -101,7 +105,7 @@ def _run(
         tuned = run_finetune(begin, pipeline.finetune, bank=bank, reporter=reporter)
         runs = ranked([*runs, tuned])
     chosen = choose_run(runs)
-    result = PipelineResult(extraction, runs, chosen, tuned)
+    result = PipelineResult(extraction, runs, chosen, tuned, race=race)
     return _with_test_metrics(result, reporter) if test else result
 
 
@@ -148,14 +152,14 @@ def heads_options(pipeline: Pipeline) -> HeadsSection:
 def load_inputs(
     variants: Sequence[Variant],
     load_images: Callable[[DatasetSection, dict[DatasetSection, _Images]], _Images],
-    load_network: Callable[[ExtractSection], _Network],
+    load_network: Callable[[Pipeline], _Network],
 ) -> list[tuple[_Images, _Network]]:
     """Returns the images and the network of each variant; equal datasets are loaded once.
 
     Args:
         variants: from `variants_from_file`.
         load_images: loads the images of a section, and caches them in a dict for equal sections.
-        load_network: loads the network of a section.
+        load_network: loads the network of a pipeline, or those of its race.
 
     Raises:
         FeatureBankError: a dataset, network, weights file, grid, address of a cluster or path of a report is invalid;
@@ -170,7 +174,7 @@ def load_inputs(
     inputs = []
     for name, pipeline in ((variant.name, variant.pipeline) for variant in variants):
         images = _attempt(errors, name, partial(load_images, pipeline.dataset, known))
-        network = _attempt(errors, name, partial(load_network, pipeline.extract))
+        network = _attempt(errors, name, partial(load_network, pipeline))
         _attempt(errors, name, partial(read_grid, pipeline.heads.grid))
         for address in filter(None, dict.fromkeys((pipeline.extract.cluster, pipeline.heads.cluster))):
             _attempt(errors, name, partial(check_address, address))
@@ -237,7 +241,8 @@ def load_dataset_of(section: DatasetSection, known: dict[DatasetSection, Dataset
     return known[section]
 
 
-def _network(section: ExtractSection) -> Backbone:
-    backbone = load_network(section.backbone, section)
-    _ = backbone.recipe  # searches the weights now, not after earlier variants have run
-    return backbone
+def _networks(pipeline: Pipeline) -> list[Backbone]:
+    networks = networks_of(pipeline)
+    for network in networks:
+        _ = network.recipe  # searches the weights now, not after earlier variants have run
+    return networks

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from featurebank.advice.label_errors import calibrated
 from featurebank.heads.exact.gram import gram
 from featurebank.heads.exact.left_out import loo_predictions
 from featurebank.heads.exact.shared import Shared
@@ -71,6 +70,8 @@ def evidence_of(features: np.ndarray, labels: np.ndarray) -> PartEvidence:
 
 def _left_out(shared: Shared) -> tuple[np.ndarray, np.ndarray]:
     """Returns losses and right answers with the penalty and the temperature of the smallest log loss."""
+    from featurebank.advice.label_errors import calibrated  # it imports scikit-learn
+
     scatter, positions = gram(shared, Steps()), shared.positions
     rows = np.arange(len(positions))
     best, least = np.empty(0), np.inf

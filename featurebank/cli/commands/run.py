@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from featurebank.cli.commands.race import print_round, race_json
 from featurebank.cli.commands.report import print_report, report_json
 from featurebank.cli.context import Settings, as_json
 from featurebank.cli.extraction_view import print_extraction, to_json
@@ -82,6 +83,7 @@ def _result_json(variant: VariantResult) -> dict[str, Any]:
     result = variant.result
     tuned = result.finetuned
     return {
+        **({"race": race_json(result.race)} if result.race else {}),
         "extract": to_json(result.extraction), **board_json(result.runs, result.chosen),
         **({"finetune": {"run": tuned.run, **(tuned.finetune or {})}} if tuned else {}),
         "seconds": round(variant.seconds, 3),
@@ -93,6 +95,10 @@ def _print_result(variant: VariantResult) -> None:
     result = variant.result
     if variant.name:
         echo(f"variant {variant.name}")
+    if result.race:
+        for scores in result.race.rounds:
+            print_round(scores)
+        echo(result.race.verdict)
     print_extraction(result.extraction)
     print_board(result.runs, result.chosen, more="featurebank leaderboard --top", top=_SHOWN)
     if result.finetuned and result.finetuned.finetune:
@@ -115,6 +121,8 @@ def _print_plan(plan: dict[str, Any]) -> None:
     work, heads = plan["extract"], plan["heads"]
     for text in plan["downloads"]:
         echo(f"download: {text}")
+    if race := plan.get("race"):
+        echo(f"race: {', '.join(race['backbones'])}; what follows is about the first, as if it won")
     echo(f"extract: {_planned_rows(work)}")
     echo(f"  bank: {work['bank'] or 'its name depends on the download'}")
     evaluated = [counted(heads["seeds"], "seed")]

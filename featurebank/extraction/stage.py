@@ -16,6 +16,7 @@ from featurebank.bank.items import Items
 from featurebank.bank.reader import Bank
 from featurebank.bank.writer import BankWriter
 from featurebank.dataset import Dataset
+from featurebank.engine.kept import KeptEngines
 from featurebank.errors import BankReadOnlyError, BankWarning
 from featurebank.extraction.options import ExtractOptions
 from featurebank.extraction.places import locate
@@ -67,6 +68,7 @@ def run_extraction(
     *,
     cache: str | Path | None = None,
     reporter: Reporter = SILENT,
+    kept: KeptEngines | None = None,
 ) -> Extraction:
     """Runs `extract`, and returns the bank together with a summary of the work.
 
@@ -76,7 +78,7 @@ def run_extraction(
         >>> result.added, result.reused
         (36, 0)
     """
-    return run_extractions(dataset, [backbone], options, cache=cache, reporter=reporter)[0]
+    return run_extractions(dataset, [backbone], options, cache=cache, reporter=reporter, kept=kept)[0]
 
 
 def run_extractions(
@@ -86,8 +88,11 @@ def run_extractions(
     *,
     cache: str | Path | None = None,
     reporter: Reporter = SILENT,
+    kept: KeptEngines | None = None,
 ) -> list[Extraction]:
     """Fills one bank for each of several backbones, decoding each image only once; see `extract`.
+
+    Engines are taken from `kept` and left there, if it is not None.
 
     Returns:
         The summary of each backbone; `seconds` covers all of them together.
@@ -103,7 +108,7 @@ def run_extractions(
     began = time.perf_counter()
     with contextlib.ExitStack() as stack:
         try:
-            targets = _hold(stack, dataset, backbones, requests, cache=cache, reporter=reporter)
+            targets = _hold(stack, dataset, backbones, requests, cache=cache, reporter=reporter, kept=kept)
         except BankReadOnlyError:
             return _unwritten(dataset, backbones, requests, cache, began)
         work = ExtractionPass(dataset, targets, options, reporter, targets[0].meter)
@@ -215,7 +220,7 @@ def extract_rows(
 
 def _hold(
     stack: contextlib.ExitStack, dataset: Dataset, backbones: Sequence[Backbone], requests: Sequence[ExtractOptions], *,
-    cache: str | Path | None, reporter: Reporter,
+    cache: str | Path | None, reporter: Reporter, kept: KeptEngines | None,
 ) -> list[BankTarget]:  # fmt: skip
     """Acquires the lock of each bank until the stack is closed.
 
@@ -229,7 +234,14 @@ def _hold(
         for line in writer.lost:
             reporter.warn(line, BankWarning)
         targets[number] = BankTarget(
-            number, backbones[number], requests[number], paths[number].parent, reporter, meter, writer=writer
+            number,
+            backbones[number],
+            requests[number],
+            paths[number].parent,
+            reporter,
+            meter,
+            writer=writer,
+            kept=kept,
         )
     return [targets[number] for number in range(len(backbones))]
 

@@ -23,6 +23,7 @@ from featurebank.bank.writer import BankWriter, event, row_keys
 from featurebank.dataset import Dataset
 from featurebank.engine.catalog import Engine, load_engine
 from featurebank.engine.feed import Batch
+from featurebank.engine.kept import EngineKey, KeptEngines
 from featurebank.engine.table import ENGINES
 from featurebank.errors import BackboneWarning, BankWarning, RamLimitError
 from featurebank.extraction.options import ExtractOptions
@@ -70,6 +71,8 @@ class Target:
     _engines: dict[tuple[str, ...], Engine] = field(default_factory=dict)
     trial: PrecisionTrial | None = None
     """Compares the features with those in float32; None if the precision is float32."""
+    kept: KeptEngines | None = None
+    """Where engines stay loaded for the next extraction; None to close them."""
     _batch_size: int = 0
     _has_reported: bool = False
 
@@ -147,7 +150,13 @@ class Target:
                 self.reporter.say(line)
 
     def close(self) -> None:
-        """Closes the engines."""
+        """Closes the engines, or leaves them to those that are kept."""
+        while self.kept is not None and self._engines:
+            taps, engine = self._engines.popitem()
+            self.kept.give(self._key(taps), engine)
+        self._unload()
+
+    def _unload(self) -> None:
         while self._engines:
             self._engines.popitem()[1].close()
         if self.trial:
@@ -172,17 +181,22 @@ class Target:
         if self._batch_size == 1:
             message = f"{self.backbone.name} does not fit into memory, not even for one image at a time"
             raise RamLimitError(message)
-        self.close()
+        self._unload()
         self._batch_size = max(1, self._batch_size // 2)
         self.reporter.warn(f"out of memory: going on with batches of {counted(self._batch_size, 'image')}")
 
     def _engine(self, taps: tuple[str, ...]) -> Engine:
+        if taps not in self._engines and self.kept and (engine := self.kept.take(self._key(taps))):
+            self._engines[taps], self.engine = engine, engine.name
         if taps not in self._engines:
             self.reporter.say(f"loading {self.backbone.name} (weights {self.backbone.weights})")
             with self.meter.working("load"), self.reporter.step(f"preparing the engine of {self.backbone.name}"):
                 self._engines[taps] = self._load(taps, self.options.precision)
             self.engine = self._engines[taps].name
         return self._engines[taps]
+
+    def _key(self, taps: tuple[str, ...]) -> EngineKey:
+        return EngineKey(self.backbone.digest, self.options.engine, taps, self._batch_size, self.options.precision)
 
     def _load(self, taps: tuple[str, ...], precision: str) -> Engine:
         return load_engine(

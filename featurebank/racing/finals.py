@@ -114,7 +114,10 @@ class Finals:
             taps=[options.tap], engine=options.engine, precision=options.precision, batch_size=options.batch_size,
             wait=True,
         )  # fmt: skip
-        done = run_extractions(self.dataset, networks, request, cache=rounds.cache, reporter=rounds.reporter)
+        done = run_extractions(
+            self.dataset, networks, request, cache=rounds.cache, reporter=rounds.reporter, kept=rounds.kept
+        )
+        rounds.kept.keep_only(())  # heads need the memory
         return [one.bank for one in done]
 
     def _trained(self, banks: Sequence[Bank]) -> list[RunRecord]:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from featurebank.bank import Bank
 from featurebank.dataset import Dataset
+from featurebank.engine.kept import KeptEngines
 from featurebank.extraction import ExtractOptions, run_extraction
 from featurebank.grid.time_budget import Clock
 from featurebank.racing.candidates import Candidate
-from featurebank.racing.evidence import PartEvidence, evidence_of
 from featurebank.racing.halving import distances, first_part, next_part, staying
 from featurebank.racing.options import RaceOptions
 from featurebank.racing.outcome import RoundScore
@@ -21,6 +22,9 @@ from featurebank.racing.parts import Parts
 from featurebank.racing.speed import NetworkSpeed, recorded_speed
 from featurebank.system.progress import Reporter
 from featurebank.words import counted
+
+if TYPE_CHECKING:
+    from featurebank.racing.evidence import PartEvidence
 
 
 @dataclass
@@ -42,6 +46,8 @@ class RaceRounds:
     clock: Clock
     cache: Path
     reporter: Reporter
+    kept: KeptEngines
+    """The engines of the candidates that stay."""
     show: Callable[[Sequence[RoundScore]], None]
     """Shows the scores of a round as soon as it has ended."""
     scores: list[list[RoundScore]] = field(default_factory=list)
@@ -100,10 +106,15 @@ class RaceRounds:
             taps=[options.tap], engine=options.engine, precision=options.precision, batch_size=options.batch_size,
             wait=True,
         )  # fmt: skip
-        done = run_extraction(part, candidate.backbone, request, cache=self.cache, reporter=self.reporter)
+        done = run_extraction(
+            part, candidate.backbone, request, cache=self.cache, reporter=self.reporter, kept=self.kept
+        )
         self.images[number] = max(self.images[number], done.rows)
         if speed := recorded_speed(done.bank.path):
-            self.speeds[number] = speed
+            before = self.speeds.get(number, speed)  # it says how long loading takes: later, the engine is there
+            self.speeds[number] = replace(speed, load_seconds=max(speed.load_seconds, before.load_seconds))
+        from featurebank.racing.evidence import evidence_of  # it imports scikit-learn
+
         with self.reporter.step(f"leave-one-out of {candidate.name}"):
             return evidence_of(*self._read(done.bank))
 
@@ -122,6 +133,7 @@ class RaceRounds:
             self._score_of(numbers[place], size, apart[place], place == order[0], place in stay) for place in order
         ])  # fmt: skip
         self.left = [numbers[place] for place in stay]
+        self.kept.keep_only([self.candidates[number].backbone.digest for number in self.left])
         self.show(self.scores[-1])
 
     def _score_of(self, number: int, size: int, apart: float, best: bool, stays: bool) -> RoundScore:  # noqa: FBT001

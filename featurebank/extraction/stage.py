@@ -16,7 +16,7 @@ from featurebank.bank.items import Items
 from featurebank.bank.reader import Bank
 from featurebank.bank.writer import BankWriter
 from featurebank.dataset import Dataset
-from featurebank.engine.kept import KeptEngines
+from featurebank.engine.store import EngineStore
 from featurebank.errors import BankReadOnlyError, BankWarning
 from featurebank.extraction.options import ExtractOptions
 from featurebank.extraction.places import locate
@@ -68,7 +68,7 @@ def run_extraction(
     *,
     cache: str | Path | None = None,
     reporter: Reporter = SILENT,
-    kept: KeptEngines | None = None,
+    engines: EngineStore | None = None,
 ) -> Extraction:
     """Runs `extract`, and returns the bank together with a summary of the work.
 
@@ -78,7 +78,7 @@ def run_extraction(
         >>> result.added, result.reused
         (36, 0)
     """
-    return run_extractions(dataset, [backbone], options, cache=cache, reporter=reporter, kept=kept)[0]
+    return run_extractions(dataset, [backbone], options, cache=cache, reporter=reporter, engines=engines)[0]
 
 
 def run_extractions(
@@ -88,11 +88,11 @@ def run_extractions(
     *,
     cache: str | Path | None = None,
     reporter: Reporter = SILENT,
-    kept: KeptEngines | None = None,
+    engines: EngineStore | None = None,
 ) -> list[Extraction]:
     """Fills one bank for each of several backbones, decoding each image only once; see `extract`.
 
-    Engines are taken from `kept` and left there, if it is not None.
+    Engines are taken from `engines` and left there, if it is not None.
 
     Returns:
         The summary of each backbone; `seconds` covers all of them together.
@@ -108,7 +108,7 @@ def run_extractions(
     began = time.perf_counter()
     with contextlib.ExitStack() as stack:
         try:
-            targets = _hold(stack, dataset, backbones, requests, cache=cache, reporter=reporter, kept=kept)
+            targets = _hold(stack, dataset, backbones, requests, cache=cache, reporter=reporter, engines=engines)
         except BankReadOnlyError:
             return _unwritten(dataset, backbones, requests, cache, began)
         work = ExtractionPass(dataset, targets, options, reporter, targets[0].meter)
@@ -220,7 +220,7 @@ def extract_rows(
 
 def _hold(
     stack: contextlib.ExitStack, dataset: Dataset, backbones: Sequence[Backbone], requests: Sequence[ExtractOptions], *,
-    cache: str | Path | None, reporter: Reporter, kept: KeptEngines | None,
+    cache: str | Path | None, reporter: Reporter, engines: EngineStore | None,
 ) -> list[BankTarget]:  # fmt: skip
     """Acquires the lock of each bank until the stack is closed.
 
@@ -241,7 +241,7 @@ def _hold(
             reporter,
             meter,
             writer=writer,
-            kept=kept,
+            engines=engines,
         )
     return [targets[number] for number in range(len(backbones))]
 

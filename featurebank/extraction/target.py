@@ -23,7 +23,7 @@ from featurebank.bank.writer import BankWriter, event, row_keys
 from featurebank.dataset import Dataset
 from featurebank.engine.catalog import Engine, load_engine
 from featurebank.engine.feed import Batch
-from featurebank.engine.kept import EngineKey, KeptEngines
+from featurebank.engine.store import EngineKey, EngineStore
 from featurebank.engine.table import ENGINES
 from featurebank.errors import BackboneWarning, BankWarning, RamLimitError
 from featurebank.extraction.options import ExtractOptions
@@ -71,7 +71,7 @@ class Target:
     _engines: dict[tuple[str, ...], Engine] = field(default_factory=dict)
     trial: PrecisionTrial | None = None
     """Compares the features with those in float32; None if the precision is float32."""
-    kept: KeptEngines | None = None
+    engines: EngineStore | None = None
     """Where engines stay loaded for the next extraction; None to close them."""
     _batch_size: int = 0
     _has_reported: bool = False
@@ -151,9 +151,9 @@ class Target:
 
     def close(self) -> None:
         """Closes the engines, or leaves them to those that are kept."""
-        while self.kept is not None and self._engines:
+        while self.engines is not None and self._engines:
             taps, engine = self._engines.popitem()
-            self.kept.give(self._key(taps), engine)
+            self.engines.add(self._key(taps), engine)
         self._unload()
 
     def _unload(self) -> None:
@@ -186,7 +186,7 @@ class Target:
         self.reporter.warn(f"out of memory: going on with batches of {counted(self._batch_size, 'image')}")
 
     def _engine(self, taps: tuple[str, ...]) -> Engine:
-        if taps not in self._engines and self.kept and (engine := self.kept.take(self._key(taps))):
+        if taps not in self._engines and self.engines and (engine := self.engines.pop(self._key(taps))):
             self._engines[taps], self.engine = engine, engine.name
         if taps not in self._engines:
             self.reporter.say(f"loading {self.backbone.name} (weights {self.backbone.weights})")

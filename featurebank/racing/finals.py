@@ -115,9 +115,9 @@ class Finals:
             wait=True,
         )  # fmt: skip
         done = run_extractions(
-            self.dataset, networks, request, cache=rounds.cache, reporter=rounds.reporter, kept=rounds.kept
+            self.dataset, networks, request, cache=rounds.cache, reporter=rounds.reporter, engines=rounds.engines
         )
-        rounds.kept.keep_only(())  # heads need the memory
+        rounds.engines.keep_only(())  # heads need the memory
         return [one.bank for one in done]
 
     def _trained(self, banks: Sequence[Bank]) -> list[RunRecord]:

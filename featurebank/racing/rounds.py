@@ -11,7 +11,7 @@ import numpy as np
 
 from featurebank.bank import Bank
 from featurebank.dataset import Dataset
-from featurebank.engine.kept import KeptEngines
+from featurebank.engine.store import EngineStore
 from featurebank.extraction import ExtractOptions, run_extraction
 from featurebank.grid.time_budget import Clock
 from featurebank.racing.candidates import Candidate
@@ -46,7 +46,7 @@ class RaceRounds:
     clock: Clock
     cache: Path
     reporter: Reporter
-    kept: KeptEngines
+    engines: EngineStore
     """The engines of the candidates that stay."""
     show: Callable[[Sequence[RoundScore]], None]
     """Shows the scores of a round as soon as it has ended."""
@@ -107,7 +107,7 @@ class RaceRounds:
             wait=True,
         )  # fmt: skip
         done = run_extraction(
-            part, candidate.backbone, request, cache=self.cache, reporter=self.reporter, kept=self.kept
+            part, candidate.backbone, request, cache=self.cache, reporter=self.reporter, engines=self.engines
         )
         self.images[number] = max(self.images[number], done.rows)
         if speed := recorded_speed(done.bank.path):
@@ -133,7 +133,7 @@ class RaceRounds:
             self._score_of(numbers[place], size, apart[place], place == order[0], place in stay) for place in order
         ])  # fmt: skip
         self.left = [numbers[place] for place in stay]
-        self.kept.keep_only([self.candidates[number].backbone.digest for number in self.left])
+        self.engines.keep_only([self.candidates[number].backbone.digest for number in self.left])
         self.show(self.scores[-1])
 
     def _score_of(self, number: int, size: int, apart: float, best: bool, stays: bool) -> RoundScore:  # noqa: FBT001

@@ -9,7 +9,7 @@ from pathlib import Path
 from featurebank.backbone import Backbone, BackboneOptions
 from featurebank.dataset import Dataset
 from featurebank.dataset.splits import VAL
-from featurebank.engine.kept import KeptEngines
+from featurebank.engine.store import EngineStore
 from featurebank.errors import DatasetError, FeatureBankError
 from featurebank.extraction import ExtractOptions, fingerprint_memory
 from featurebank.extraction.request import check_request
@@ -68,8 +68,8 @@ def run_race(
     parts = Parts(dataset)
     candidates, errors = load_candidates(backbones, network or BackboneOptions())
     refuse([*errors, *_wrong_options(dataset, candidates, options, place), *_too_small(dataset, parts, options)])
-    with KeptEngines() as kept:
-        rounds = RaceRounds(parts, candidates, options, clock, place, reporter, kept, show)
+    with EngineStore() as store:
+        rounds = RaceRounds(parts, candidates, options, clock, place, reporter, store, show)
         rounds.run()
         return Finals(dataset, rounds).race()
 

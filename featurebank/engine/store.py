@@ -1,4 +1,4 @@
-"""Engines that stay loaded between extractions, which follow each other with the same networks."""
+"""Holds loaded engines between extractions that follow each other with the same networks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class EngineKey(NamedTuple):
     precision: str
 
 
-class KeptEngines:
+class EngineStore:
     """Holds engines that nobody uses at the moment; it is a context manager that closes them.
 
     Args:
@@ -30,17 +30,17 @@ class KeptEngines:
         self._most = most
         self._engines: dict[EngineKey, Engine] = {}
 
-    def __enter__(self) -> KeptEngines:
+    def __enter__(self) -> EngineStore:
         return self
 
     def __exit__(self, *error: object) -> None:
         self.keep_only(())
 
-    def take(self, key: EngineKey) -> Engine | None:
+    def pop(self, key: EngineKey) -> Engine | None:
         """Returns an engine, which now belongs to the caller; None if there is none for this key."""
         return self._engines.pop(key, None)
 
-    def give(self, key: EngineKey, engine: Engine) -> None:
+    def add(self, key: EngineKey, engine: Engine) -> None:
         """Takes over an engine."""
         if (before := self._engines.pop(key, None)) is not None:
             before.close()

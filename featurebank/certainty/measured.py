@@ -11,7 +11,7 @@ import numpy as np
 from featurebank.certainty.abstention import top_doubts
 from featurebank.certainty.conformal import class_sets
 from featurebank.certainty.record import Certainty
-from featurebank.certainty.scores import ends_of_ties
+from featurebank.certainty.scores import ends_of_ties, shares_of
 from featurebank.errors import ConfigError
 from featurebank.statistics import proportion_interval
 
@@ -86,8 +86,8 @@ class MeasuredCertainty:
 
 
 def measured(
-    certainty: Certainty, probabilities: np.ndarray, labels: np.ndarray, *, source: str = "",
-    coverages: Sequence[float] = COVERAGES, errors: Sequence[float] = ERRORS,
+    certainty: Certainty, probabilities: np.ndarray, labels: np.ndarray, *, groups: np.ndarray | None = None,
+    source: str = "", coverages: Sequence[float] = COVERAGES, errors: Sequence[float] = ERRORS,
 ) -> MeasuredCertainty:  # fmt: skip
     """Measures on labelled images that were not used for calibration.
 
@@ -95,11 +95,13 @@ def measured(
         certainty: the calibration.
         probabilities: (n, classes), n > 0.
         labels: (n,).
+        groups: (n,) the group of each image, by which intervals count; None without groups.
         source: what is measured, in words.
         coverages: the coverages to ask for.
         errors: the errors to ask for.
     """
-    parts = _PartsOfImages([(certainty, np.arange(len(labels)))], probabilities, labels)
+    units = shares_of(len(labels), groups)[1]
+    parts = _PartsOfImages([(certainty, np.arange(len(labels)))], probabilities, labels, units)
     return parts.summary(source, coverages, errors)
 
 
@@ -129,7 +131,8 @@ def crossfitted(
     if len(fitted) < 2:  # noqa: PLR2004
         message = "certainty is measured by cross-fitting, which needs two images of different groups: there is one"
         raise ConfigError(message)
-    return _PartsOfImages(fitted, probabilities, labels).summary(source, coverages, errors)
+    units = shares_of(len(labels), groups)[1]
+    return _PartsOfImages(fitted, probabilities, labels, units).summary(source, coverages, errors)
 
 
 def _parts(count: int, groups: np.ndarray | None) -> list[np.ndarray]:
@@ -145,6 +148,8 @@ class _PartsOfImages:
     fitted: Sequence[tuple[Certainty, np.ndarray]]
     probabilities: np.ndarray
     labels: np.ndarray
+    units: int
+    """The number of independent units: of images, or of groups."""
 
     def summary(self, source: str, coverages: Sequence[float], errors: Sequence[float]) -> MeasuredCertainty:
         """Measures all parts together."""
@@ -159,7 +164,7 @@ class _PartsOfImages:
         for certainty, rows in self.fitted:
             inside[rows] = class_sets(self.probabilities[rows], certainty.table, target)
         sizes, covered = inside.sum(axis=1), float(inside[np.arange(len(self.labels)), self.labels].mean())
-        interval = proportion_interval(covered, len(self.labels))
+        interval = proportion_interval(covered, self.units)
         return MeasuredSets(target, covered, interval, float(sizes.mean()), float((sizes == 0).mean()))
 
     def answers(self, target: float) -> MeasuredAnswers:
@@ -172,7 +177,8 @@ class _PartsOfImages:
         if not count:
             return MeasuredAnswers(target, 0.0, None, None)
         error = float((self.probabilities[answered].argmax(axis=1) != self.labels[answered]).mean())
-        return MeasuredAnswers(target, count / len(self.labels), error, proportion_interval(error, count))
+        share = count / len(self.labels)
+        return MeasuredAnswers(target, share, error, proportion_interval(error, max(1, round(share * self.units))))
 
 
 def risk_curve(probabilities: np.ndarray, labels: np.ndarray) -> tuple[tuple[float, float], ...]:

@@ -24,9 +24,8 @@ LabelledAnswers = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 def groups_at(bank: Bank, positions: np.ndarray) -> np.ndarray | None:
     """Returns the group of each image, (n,); None if the bank has no groups."""
-    read = getattr(bank, "groups", None)
-    groups = None if read is None else read()
-    return None if groups is None else np.asarray(groups)[positions]
+    groups = bank.groups()
+    return None if groups is None else groups[positions]
 
 
 def measured_on(
@@ -54,8 +53,11 @@ def measured_on(
         source = "by cross-fitting on validation images"
         return crossfitted(probabilities, labels, groups=groups, source=source, coverages=coverages, errors=errors)
     certainty = Certainty.of(probabilities, labels, groups=groups)
-    _, labels, probabilities = answers("test")
-    return measured(certainty, probabilities, labels, source="of the test split", coverages=coverages, errors=errors)
+    positions, labels, probabilities = answers("test")
+    return measured(
+        certainty, probabilities, labels, groups=groups_at(bank, positions), source="of the test split",
+        coverages=coverages, errors=errors,
+    )  # fmt: skip
 
 
 def plot_certainty(certainty: MeasuredCertainty, title: str = "") -> alt.LayerChart:

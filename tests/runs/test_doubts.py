@@ -28,3 +28,16 @@ def test_validation_by_cross_fitting_and_test_once_it_is_open(make_bank: Callabl
     assert abs(tested.sets[0].coverage - 0.9) < 0.06
     assert run.plot_certainty().to_dict()["layer"][0]["mark"]["type"] == "line"
     assert np.isfinite(tested.sets[0].size)
+
+
+def test_images_of_one_group_count_as_one(make_bank: Callable[..., Bank], monkeypatch: pytest.MonkeyPatch) -> None:
+    bank = make_bank(splits=(60, 200, 0), noise=3.0)
+    (run,) = train_heads(bank, [{"kind": "nearest_mean"}])
+    alone = run.certainty(coverages=(0.9,)).sets[0]
+    codes = np.arange(len(bank)) // 4
+    monkeypatch.setattr(
+        Bank, "groups", lambda self, split=None: codes if split is None else codes[self.splits() == split]
+    )
+    grouped = run.certainty(coverages=(0.9,)).sets[0]
+    assert np.diff(grouped.interval) > np.diff(alone.interval) * 1.2
+    assert abs(grouped.coverage - 0.9) < 0.06

@@ -168,7 +168,9 @@ def find_forecasts(
     curve = fitted_curve(sizes, wrong, groups)
     total = images.total
     if total > FARTHEST * len(rows):
-        images.notes.append(f"There are no forecasts: {total} images are far beyond the {len(rows)} of the curve.")
+        images.notes.append(
+            f"There are no forecasts: {counted(total, 'image')} are far more than the {len(rows)} of the curve."
+        )
         return curve, (), ()
     forecasts = tuple(curve.forecast(total + more, total) for more in steps(total))
     return curve, forecasts, _of_classes(images, rows, sizes, wrong)

@@ -70,8 +70,11 @@ class _Pictures:
         positions = list(dict.fromkeys(image.position for image in images))
         queue = [one.path for one in (advice.labelling.queue[:_SHOWN] if advice.labelling else ())]
         keys: list[int | str] = [*positions, *queue]
-        places = [*(picture_sources(advice.bank, positions) if positions else []),
-                  *(sources.get(path, "no picture") for path in queue)]  # fmt: skip
+        inside = {path: advice.bank.position(path) for path in queue if path not in sources}
+        stored = [*positions, *(place for place in inside.values() if place >= 0)]
+        of_bank = dict(zip(stored, picture_sources(advice.bank, stored) if stored else (), strict=True))
+        places = [of_bank[position] for position in positions]
+        places += [sources.get(path) or of_bank.get(inside[path], "no picture") for path in queue]
         with reporter.track("read", len(keys), "pictures") as advance:
             read = read_pictures(places, [_PIXELS] * len(keys), limit_s=_LIMIT_S, progress=advance)
         self._read = dict(zip(keys, read, strict=True))

@@ -95,6 +95,7 @@ def apply_corrections(items: Items, classes: Sequence[str], corrections: Sequenc
     left, corrected, overruled = list[Correction](), 0, 0
     for one in corrections:
         rows = rows_of[one.digest]
+        rows = rows[items.labels[rows] >= 0]  # images without a label have none to correct
         present = {classes[label] for label in items.labels[rows].tolist()}
         wrong = rows[items.labels[rows] == places.get(one.was, -1)]
         if one.label in places and len(wrong):

@@ -55,3 +55,11 @@ def test_settled_and_overruled_corrections_are_forgotten() -> None:
 def test_what_no_writer_writes_is_refused(wrong: object) -> None:
     with pytest.raises(TypeError, match="not understood"):
         read_corrections({"corrections": wrong})
+
+
+def test_images_without_a_label_stay_without() -> None:
+    result = apply_corrections(items([0, 0], [-1, 0]), CLASSES, [Correction(NAMES[0], "a", "b")])
+    assert result.items.labels.tolist() == [-1, 1]
+    gone = apply_corrections(items([0], [-1]), CLASSES, [Correction(NAMES[0], "d", "b")])
+    assert gone.items.labels.tolist() == [-1]
+    assert len(gone.record) == 1

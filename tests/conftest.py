@@ -252,6 +252,8 @@ def save_bank(
     seed: int = 0,
     taps: tuple[str, ...] = ("pooled",),
     untrained: tuple[int, ...] = (),
+    backbone: str = "none",
+    dataset: str = "made",
 ) -> Bank:
     """A bank without images or network: classes that lie apart.
 
@@ -264,6 +266,8 @@ def save_bank(
         seed: of the noise.
         taps: each with the same features, the name "map" as (1, 2, width / 2).
         untrained: classes that training rows do not have.
+        backbone: the name of its network; banks of several networks with one seed hold the same images.
+        dataset: the name of its dataset.
     """
     which = np.repeat(np.arange(3, dtype=np.uint8), splits)
     labels = np.concatenate([np.arange(count) for count in splits]).astype(np.int32) % classes
@@ -274,7 +278,7 @@ def save_bank(
     digests = np.array([digest.of_recipe([seed, i]) for i in range(len(X))], "S32")
     ids = tuple(f"{i}.png" for i in range(len(X)))
     names = [f"class{label}" for label in range(classes)]
-    with BankWriter(path, {"backbone": "none", "seed": seed}, {"name": "made", "classes": names}) as writer:
+    with BankWriter(path, {"backbone": backbone, "seed": seed}, {"name": dataset, "classes": names}) as writer:
         blocks = {tap: X.reshape(-1, 1, 2, width // 2) if tap == "map" else X for tap in taps}
         writer.append(ids, row_keys(digests), blocks, dict.fromkeys(taps, "float32"))
         writer.finish(Items(ids, digests, labels, which), taps, (), None)

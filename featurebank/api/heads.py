@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from featurebank.api.arguments.banks import BankLike, as_bank
+from featurebank.api.arguments.banks import BanksLike, as_banks
 from featurebank.api.arguments.checks import checked
 from featurebank.api.arguments.data import Texts, as_texts
 from featurebank.api.arguments.heads import (
@@ -66,7 +66,7 @@ def make_head(kind: HeadLike, params: Mapping[str, Any] | None = None, *, random
 
 @checked
 def train_heads(
-    bank: BankLike | None = None,
+    bank: BanksLike | None = None,
     grid: GridLike = "default",
     *,
     seeds: int | Sequence[int] = 1,
@@ -90,7 +90,9 @@ def train_heads(
     weights of the run that ranks first are saved. The test split is not used.
 
     Args:
-        bank: the bank with the features, or its name or path; default: the bank that was used last.
+        bank: the bank with the features, or its name or path; or several banks of the same images, as a list or
+            "all-of:DATASET", which are trained one after another; default: the bank that was used last. A head is left
+            out on a bank that lacks its tap.
         grid: the heads: the name of a built-in grid ("default", "quick", "wide"), or the path of a grid file. Or a head
             or a list of heads, each one the name of a head; a dictionary with `kind`, parameters and perhaps `tap` and
             `name`, in which a list is an axis, as in a grid file, and a tuple a value; a head of `make_head`; or an
@@ -104,7 +106,8 @@ def train_heads(
             dataset's own folds (folders fold1, fold2, ..., or a column `fold` of a table). The best head is also
             trained on the bank's own training images, and its weights are saved.
         repeats: the number of different divisions into folds.
-        budget: time limit in seconds; heads that would exceed it by more than a tenth are skipped and reported.
+        budget: time limit in seconds, for all banks together; heads that would exceed it by more than a tenth are
+            skipped and reported.
         retry_failed: train heads that failed before again.
         views: the number of augmented views of each training image, besides the clean one, for heads with epochs;
             default: all views of the bank.
@@ -142,9 +145,9 @@ def train_heads(
     )  # fmt: skip
     heads = as_grid(grid)
     with showing(progress, reporter) as shown:
-        found = as_bank(bank, "heads", reporter=shown)
-        trained = run_grid(found, heads, options, shown)
-    return Leaderboard(map(Run.of, trained), folds=latest_folds(trained), metric=as_metric(metric, found))
+        banks = as_banks(bank, "heads", reporter=shown)
+        trained = run_grid(banks, heads, options, shown)
+    return Leaderboard(map(Run.of, trained), folds=latest_folds(trained), metric=as_metric(metric, banks[0]))
 
 
 @checked
@@ -158,7 +161,8 @@ def select(
     the same specification on the bank's own split, if there is one: it was trained on all of the training images.
 
     Args:
-        runs: runs of one bank, or the bank or its name or path; default: the bank that was used last.
+        runs: runs of one bank or of several banks of the same images; or the bank or its name or path, a list of banks,
+            or "all-of:DATASET"; default: the bank that was used last.
         folds: the protocol; default: that of the latest grid, 1 is the bank's own split.
         one_se: take the simplest specification within one standard error of the best: short for `rule="one-se"`.
         rule: which specification is taken, one of `featurebank.runs.ranking.RULES`.
@@ -182,12 +186,16 @@ def select(
 
 @checked
 def leaderboard(
-    bank: BankLike | None = None, *, folds: int | None = None, metric: MetricLike = ACCURACY
+    bank: BanksLike | None = None, *, folds: int | None = None, metric: MetricLike = ACCURACY
 ) -> Leaderboard[Run]:
-    """Returns the runs of a bank as it is now, best first; see `ranked` for the order.
+    """Returns the runs of a bank as it is now, or of several, best first; see `ranked` for the order.
+
+    Several banks must hold the same images with the same labels in the same splits. Then their runs are compared by the
+    same paired tests as those of one bank.
 
     Args:
-        bank: the bank, or its name or path; default: the bank that was used last.
+        bank: the bank, or its name or path; or several banks, as a list or "all-of:DATASET"; default: the bank that was
+            used last.
         folds: the protocol of the runs; default: that of the latest grid, 1 is the bank's own split.
         metric: what they are ranked by, as in `select`.
 
@@ -196,8 +204,8 @@ def leaderboard(
         'nearest_mean'
     """
     with showing() as shown:
-        found = as_bank(bank, "leaderboard", reporter=shown)
-        board = ranked_runs(found, folds=folds, metric=as_metric(metric, found), reporter=shown)
+        banks = as_banks(bank, "leaderboard", reporter=shown)
+        board = ranked_runs(banks, folds=folds, metric=as_metric(metric, banks[0]), reporter=shown)
     return Leaderboard(map(Run.of, board), folds=board.folds, metric=board.metric)
 
 

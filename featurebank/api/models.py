@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeAlias
 
 from annotated_types import Ge
 
-from featurebank.api.arguments.banks import BankLike, as_bank
+from featurebank.api.arguments.banks import BanksLike, as_bank, as_banks
 from featurebank.api.arguments.checks import Accepts, checked
 from featurebank.api.arguments.data import (
     BackboneLike,
@@ -102,7 +102,7 @@ def graft(
 
 @checked
 def export(
-    run: RunLike, path: PathLike, *, bank: BankLike | None = None, format: str | None = None,
+    run: RunLike, path: PathLike, *, bank: BanksLike | None = None, format: str | None = None,
     backbone: BackboneLike | None = None, proof: bool = True, with_resize: bool = False, certainty: bool = True,
     progress: Shown = None, reporter: Reporter | None = None,
 ) -> Path:  # fmt: skip
@@ -114,7 +114,8 @@ def export(
         run: the result of `select`, or any other run; "best" for the best one that the format can hold; or the
             beginning of an id.
         path: the file; its suffix determines the format. An existing file is replaced when the new one is complete.
-        bank: the bank in which a run is searched, or its name or path; default: the bank that was used last.
+        bank: the bank in which a run is searched, or its name or path, or several banks of the same images, or
+            "all-of:DATASET"; default: the bank that was used last.
         format: "keras" (.keras), "onnx" (.onnx, needs `featurebank[onnx]`), "openvino" (.xml, and .bin beside it),
             "tflite" (.tflite), or "joined" (.fbmodel), which supports any head; default: from the suffix.
         backbone: the network of the bank; default: it is loaded again.
@@ -144,7 +145,7 @@ def export(
     options = ExportOptions(format=format, proof=proof, with_resize=with_resize, certainty=certainty)
     with showing(progress, reporter) as shown:
         if isinstance(run, str):
-            run = find_exportable(as_bank(bank, "export", reporter=shown), run, as_path(path), options, shown)
+            run = find_exportable(as_banks(bank, "export", reporter=shown), run, as_path(path), options, shown)
         network = None if backbone is None else as_backbone(backbone)
         return run_export(run, as_path(path), options, backbone=network, reporter=shown)
 

@@ -2,34 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
-from typing import Annotated, Any, TypeAlias
-
-from featurebank.api.arguments.banks import as_bank
-from featurebank.api.arguments.checks import Accepts, checked
-from featurebank.api.arguments.data import PathLike, as_path, is_path
+from featurebank.api.arguments.banks import BanksLike, as_banks
+from featurebank.api.arguments.checks import checked
+from featurebank.api.arguments.data import PathLike, as_path
 from featurebank.api.display import Shown, showing
-from featurebank.bank import Bank
 from featurebank.reporting.stage import ReportOptions, WrittenReport, run_report
 from featurebank.system.progress import Reporter
 
 __all__ = ["report"]
-
-
-def _is_bank(value: Any) -> bool:
-    return isinstance(value, Bank) or is_path(value)
-
-
-def _are_banks(value: Any) -> bool:
-    return isinstance(value, list | tuple) and len(value) > 0 and all(map(_is_bank, value))
-
-
-BanksLike: TypeAlias = Annotated[
-    Bank | str | os.PathLike[str] | Sequence[Bank | str | os.PathLike[str]],
-    Accepts(lambda value: _is_bank(value) or _are_banks(value)),
-    "a Bank, its name or its path, or a list of these",
-]
 
 
 @checked
@@ -44,7 +24,8 @@ def report(
     opens the test images: it shows a test result only if `evaluate_test` has recorded one.
 
     Args:
-        banks: a bank, or its name or path, or a list of these; default: the bank that was used last.
+        banks: a bank, or its name or path, or a list of these; "all-of:DATASET" is all banks of a dataset; default:
+            the bank that was used last.
         path: the HTML file.
         force: whether to replace an existing file.
         progress: whether progress is shown; default: where a person looks, see `featurebank.set_progress`.
@@ -68,6 +49,5 @@ def report(
         ('photos.html', '<!doctype html>')
     """
     with showing(progress, reporter) as shown:
-        named: Sequence[Any] = banks if isinstance(banks, list | tuple) else [banks]
-        opened = [as_bank(bank, "report", reporter=shown) for bank in named]
+        opened = as_banks(banks, "report", reporter=shown)
         return run_report(opened, ReportOptions(output=str(as_path(path)), force=force), reporter=shown)

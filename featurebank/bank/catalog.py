@@ -25,6 +25,9 @@ from featurebank.words import counted
 UNLABELLED = "unlabelled-"
 """Prefix of the dataset names of `fb.FeatureBank`'s banks, which hold unlabelled images."""
 
+ALL_OF = "all-of:"
+"""The beginning of a name for all banks of a dataset; see `featurebank.bank.comparison.all_of`."""
+
 _DIGITS = 12
 _NAMED = re.compile(rf".+--.+--.+|.+-[0-9a-f]{{{_DIGITS}}}")
 """Names of banks, of featurebank 0.1 and of today."""
@@ -142,6 +145,9 @@ def _from_name(name: str) -> tuple[str, str]:
 
 def find_bank_path(cache: Path, name: str | None = None) -> Path:
     """Returns the directory of a bank, by its path, its name or a prefix of it; see `featurebank.find_bank`."""
+    if name is not None and name.startswith(ALL_OF):
+        message = f"'{name}' names several banks, but one bank is expected here: 'featurebank cache ls' lists the banks"
+        raise ConfigError(message)
     if name is not None and parse_address(name):
         place, _, name = name.rstrip("/").rpartition("/")
         cache = cache_directory(place)

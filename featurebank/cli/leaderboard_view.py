@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from featurebank.metrics import Metric
     from featurebank.pipeline import VariantResult
     from featurebank.runs.comparison import Entry
+    from featurebank.runs.costs.table import Cost, CostTable
     from featurebank.runs.run import RunRecord
 
 SORT_KEYS = ("accuracy", "loss", "macro_f1", "seconds", "gap")
@@ -34,10 +35,10 @@ def board_json(
     runs: Sequence[RunRecord], best: RunRecord, *, sort: str | None = None, top: int | None = None,
     metric: Metric | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """Returns the leaderboard for `--json`: `runs`, `entries` (one for each specification) and `best`.
+    """Returns the leaderboard for `--json`: `runs`, `entries` (one for each specification on each bank) and `best`.
 
     Args:
-        runs: of one bank.
+        runs: of one bank, or of several.
         best: the selected run; if it is not in `runs`, as after cross-validation, it is added in front.
         sort: as in `print_board`.
         top: the number of runs and entries to return; None for all.
@@ -45,14 +46,18 @@ def board_json(
     """
     from featurebank.metrics import ACCURACY
     from featurebank.runs.comparison import entries
+    from featurebank.runs.costs.table import CostTable
 
     metric = metric or ACCURACY
-    shown = sorted_runs(runs, sort)[:top]
+    shown, costs = sorted_runs(runs, sort)[:top], CostTable(runs)
     if all(run.run != best.run for run in runs):
         shown = [best, *shown]
     return {
         "runs": [run_json(best if run.run == best.run else run, best) for run in shown],
-        "entries": [entry.summary() for entry in sorted_entries(entries(runs, metric=metric), sort)[:top]],
+        "entries": [
+            {**entry.summary(), **costs.of(entry.runs[0]).summary()}
+            for entry in sorted_entries(entries(runs, metric=metric), sort)[:top]
+        ],
         "metric": metric.name,
         "best": best.run,
     }
@@ -62,10 +67,10 @@ def print_board(
     runs: Sequence[RunRecord], best: RunRecord, *, more: str, top: int = SHOWN, sort: str | None = None,
     metric: Metric | None = None,
 ) -> None:  # fmt: skip
-    """Prints one line for each specification, then the failures.
+    """Prints one line for each specification, then the failures; of several banks also what predictions cost.
 
     Args:
-        runs: of one bank.
+        runs: of one bank, or of several.
         best: the selected run.
         more: the command that shows all lines; their number is appended.
         top: the number of lines to print.
@@ -74,14 +79,19 @@ def print_board(
     """
     from featurebank.metrics import ACCURACY
     from featurebank.runs.comparison import entries
+    from featurebank.runs.costs.table import CostTable
     from featurebank.runs.labels import short_names
 
-    entries_of_runs = entries(runs, metric=metric or ACCURACY)
+    entries_of_runs, costs = entries(runs, metric=metric or ACCURACY), CostTable(runs)
     listed = sorted_entries(entries_of_runs, sort)[:top]
     names, alike = short_names([entry.spec for entry in listed])
-    _print_entries(listed, names, best)
-    if alike:
-        echo("common to these rows: " + ", ".join(f"{word} ({', '.join(of)})" for word, of in alike.items()))
+    common = [f"{word} ({', '.join(of)})" for word, of in alike.items()]
+    common += _print_entries(listed, names, best, costs)
+    if common:
+        echo("common to these rows: " + ", ".join(common))
+    if costs.has_several_banks:
+        for line in costs.remarks():
+            echo(line)
     if len(entries_of_runs) > top:
         echo(f"and {len(entries_of_runs) - top} more: {more} {len(entries_of_runs)}")
     _print_significance(entries_of_runs)
@@ -94,8 +104,12 @@ def print_board(
         echo(f"{counted(stopped, 'run')} stopped early by --search halving")
 
 
-def _print_entries(shown: Sequence[Entry], names: Sequence[str], best: RunRecord) -> None:
-    """Prints the table; it has a column with the number of runs only if some entry has several."""
+def _print_entries(shown: Sequence[Entry], names: Sequence[str], best: RunRecord, costs: CostTable) -> list[str]:
+    """Prints the table; it has a column with the number of runs only if some entry has several.
+
+    Of several banks, it has the bank and the costs. Then the tap has no column if it is the same in all rows; it is
+    returned in words, to be said below the table.
+    """
     from featurebank.cli.tables import fitting_columns, print_table
 
     figures = _figures(shown)
@@ -104,14 +118,30 @@ def _print_entries(shown: Sequence[Entry], names: Sequence[str], best: RunRecord
         "  run": [_name(entry, best) for entry in shown], "head": list(names),
         "tap": [entry.spec.tap for entry in shown],
     }  # fmt: skip
+    taps, common = set(start["tap"]), []
+    if costs.has_several_banks:
+        start["bank"] = [costs.labels[entry.runs[0].directory] for entry in shown]
+        cells |= _cost_cells(shown, costs)
+        if len(taps) == 1:
+            common = [f"tap {start.pop('tap')[0]}"]
     if any(len(entry.runs) > 1 for entry in shown):
         start["runs"] = [_behind(entry) for entry in shown]
     cells = {**start, **cells}
-    columns = fitting_columns(cells, "head", _FIRST_TO_GO)
+    flexible = ["head", "tap"] if costs.has_several_banks and "tap" in cells else ["head"]
+    columns = fitting_columns(cells, flexible, _FIRST_TO_GO)
     print_table(
-        columns, zip(*(cells[name] for name in columns), strict=True), right=[n for n in figures if n != _VERDICT],
-        whole=[name for name in columns if name != "head"],
+        columns, zip(*(cells[name] for name in columns), strict=True),
+        right=[name for name in (*figures, *_COSTS) if name != _VERDICT],
+        whole=[name for name in columns if name not in flexible],
     )  # fmt: skip
+    return common
+
+
+def _cost_cells(shown: Sequence[Entry], costs: CostTable) -> dict[str, list[str]]:
+    """Returns the columns of costs that are known for at least one row."""
+    of_rows = [costs.of(entry.runs[0]) for entry in shown]
+    cells = {name: [text(cost) for cost in of_rows] for name, text in _COSTS.items()}
+    return {name: texts for name, texts in cells.items() if set(texts) != {"-"}}
 
 
 def _name(entry: Entry, best: RunRecord) -> str:
@@ -139,7 +169,14 @@ _FIGURES: dict[str, Callable[[Entry], str]] = {
     _VERDICT: lambda entry: entry.verdict,
     "seconds": lambda entry: f"{entry.seconds:.2f}",
 }
-_FIRST_TO_GO = ("macro F1", "val loss", "train acc", "gap", "runs", "seconds", "95 % interval", _VERDICT)
+_COSTS: dict[str, Callable[[Cost], str]] = {
+    "s/image": lambda cost: "-" if cost.seconds_per_image is None else f"{cost.seconds_per_image:.2g}",
+    "bytes/image": lambda cost: "-" if cost.bytes_per_image is None else f"{cost.bytes_per_image:,}",
+    "images/s": lambda cost: "-" if cost.images_per_second is None else f"{cost.images_per_second:.3g}",
+}
+_FIRST_TO_GO = (
+    "macro F1", "val loss", "train acc", "gap", "runs", "seconds", _VERDICT, "95 % interval", "bytes/image", "s/image",
+)  # fmt: skip
 """Columns to omit on a narrow terminal, in this order."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +45,22 @@ class Images:
 def without_defaults(options: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the options that were given; the others have the defaults of the stage."""
     return {name: value for name, value in options.items() if value is not None and value != ()}
+
+
+def read_params(params: Sequence[str]) -> dict[str, Any]:
+    """Parses "-p KEY=VALUE" options; comma-separated numbers are a list, such as hidden_units=256,128."""
+    from featurebank.system.toml_files import parse_value
+
+    values = {}
+    for text in params:
+        name, equals, value = text.partition("=")
+        if not (equals and name):
+            message = f"-p {text}: expected KEY=VALUE, such as -p learning_rate=0.01"
+            raise click.UsageError(message)
+        parts = [parse_value(part.strip()) for part in value.split(",")]
+        numbers = len(parts) > 1 and all(type(part) in {int, float} for part in parts)
+        values[name.strip()] = parts if numbers else parse_value(value.strip())
+    return values
 
 
 def split_fractions(context: click.Context, option: click.Parameter, value: str | None) -> list[float] | None:
@@ -217,6 +233,38 @@ def open_bank(settings: Settings, name: str | None) -> Bank:
     settings.reporter().say(f"bank: {shown_path(path)} ({holds}){why}")
     note_use(settings.cache, path, click.get_current_context().info_name or "")
     return bank
+
+
+def open_banks(settings: Settings, name: str | None, *, all_banks: bool = False) -> list[Bank]:
+    """Opens the bank, or the banks, that a command works on: of "all-of:DATASET" all banks of the dataset.
+
+    Args:
+        settings: what stands before the command.
+        name: as `--bank` gives it; None takes the last used.
+        all_banks: take all banks of the dataset of this bank.
+    """
+    from featurebank.bank import Bank
+    from featurebank.bank.catalog import find_bank_path
+    from featurebank.bank.comparison.all_of import banks_of_dataset, dataset_name, dataset_of
+    from featurebank.bank.last_use import note_use
+    from featurebank.words import counted
+
+    cache, dataset = settings.cache, dataset_of(name)
+    if dataset is None and all_banks:
+        path = find_bank_path(cache, name)
+        cache, dataset = path.parent, dataset_name(path)
+    if dataset is None:
+        return [open_bank(settings, name)]
+    found = banks_of_dataset(cache, dataset)
+    reporter = settings.reporter()
+    for line in found.left_out:
+        reporter.say(line)
+    banks = [Bank(path) for path in found.paths]
+    names = ", ".join(bank.name for bank in banks)
+    reporter.say(f"{counted(len(banks), 'bank')} of {found.dataset} ({counted(len(banks[0]), 'image')}): {names}")
+    for bank in banks:
+        note_use(settings.cache, bank.path, click.get_current_context().info_name or "")
+    return banks
 
 
 def choose_bank(settings: Settings, name: str | None) -> Path:

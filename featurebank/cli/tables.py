@@ -43,17 +43,20 @@ def table(columns: Sequence[str], *, right: Sequence[str] = (), whole: Sequence[
     return result
 
 
-def fitting_columns(cells: Mapping[str, Sequence[str]], flexible: str, first_to_go: Sequence[str]) -> list[str]:
+def fitting_columns(
+    cells: Mapping[str, Sequence[str]], flexible: Sequence[str], first_to_go: Sequence[str]
+) -> list[str]:
     """Returns the names of the columns that fit on the terminal.
 
     Args:
         cells: the cells of each column.
-        flexible: the column whose cells may be wrapped; it gets at least a quarter of the width.
+        flexible: the columns whose cells may be wrapped; one gets at least a quarter of the width, two a fifth each.
         first_to_go: the columns to omit if there is no room, in this order.
     """
     width = console().width
     widths = {name: 3 + max(map(len, (name, *column))) for name, column in cells.items()}
-    widths[flexible] = min(widths[flexible], width // 4)
+    for name in flexible:
+        widths[name] = min(widths[name], width // (4 if len(flexible) == 1 else 5))
     for name in first_to_go:
         if sum(widths.values()) > width:
             widths.pop(name, None)

@@ -8,23 +8,30 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from featurebank.backbone import Backbone
+from featurebank.backbone.recorded import load_recorded
+from featurebank.bank import Bank
 from featurebank.bank.index import contained
 from featurebank.dataset import Dataset
 from featurebank.engine.catalog import Engine, load_engine
 from featurebank.engine.feed import Batch, Prepared, feed
+from featurebank.errors import DatasetError
 from featurebank.extraction.options import ExtractOptions
 from featurebank.extraction.places import fingerprint_memory
 from featurebank.extraction.plan import BankPlan, Planner
 from featurebank.extraction.request import check_request
+from featurebank.extraction.source_images import source_dataset, unchanged
 from featurebank.storage.caches import cache_directory
 from featurebank.system.progress import SILENT, Reporter
 
 CALIBRATION_S = 2.0
+_MEASURED = 256
+"""The number of images that `measure_use` reads again and again."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +126,31 @@ def measure_speed(backbone: Backbone, options: ExtractOptions, cache: Path, repo
     """
     noise = np.random.default_rng(0).integers(0, 256, (backbone.image_size, backbone.image_size, 3), np.uint8)
     return _Trial(lambda _: noise, range(64), backbone, options, cache, reporter).speed(("pooled",)).rate
+
+
+def measure_use(bank: Bank, tap: str, reporter: Reporter = SILENT) -> float:
+    """Returns how many images a second this machine can turn from files into the features of one tap of a bank.
+
+    Images of the bank are read, resized and sent through the network up to the tap for two seconds, with all threads.
+
+    Args:
+        bank: the bank, whose network, weights and precision are used.
+        tap: the tap.
+        reporter: shows that the network is loading.
+
+    Raises:
+        DatasetError: no image of the bank can be read any more.
+        ConfigError, WeightsError: the network cannot be loaded again.
+    """
+    backbone = load_recorded(bank.recipe, bank.manifest.source)
+    options = ExtractOptions(taps=[tap], precision=bank.recipe.get("precision", "float32"))
+    dataset = source_dataset(bank)
+    indices = [index for _, index in unchanged(bank, dataset, _MEASURED, splits=("train", "val"))]
+    if not indices:
+        message = f"no image of '{bank.name}' can be read any more, so its speed cannot be measured"
+        raise DatasetError(message)
+    images = partial(dataset.image, levels=backbone.levels)
+    return _Trial(images, indices, backbone, options, bank.path.parent, reporter).speed((tap,)).rate
 
 
 @dataclass(frozen=True)

@@ -182,8 +182,9 @@ class ExtractionPass(FeaturePass):
             )
             raise DatasetError(message)
         items = dataset_items(dataset, good)
+        networks = sum(target.done > 0 for target in self.targets)
         for target in self.targets:
-            target.finish(items, skipped, seconds, self.busy(seconds))
+            target.finish(items, skipped, seconds, self.busy(seconds), networks)
         return len(digest.distinct(items.digests))
 
     def skipped(self) -> list[dict[str, str]]:

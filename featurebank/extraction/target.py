@@ -32,7 +32,7 @@ from featurebank.extraction.precision import LEAST_COSINE, PrecisionTrial
 from featurebank.extraction.state import state_of
 from featurebank.system.meter import Meter
 from featurebank.system.progress import Reporter
-from featurebank.system.runtime import installed_versions, threads
+from featurebank.system.runtime import installed_versions, processor, threads
 from featurebank.words import counted
 
 _PACKAGES = ("featurebank", "tensorflow-cpu", "keras", "numpy", "pillow")
@@ -244,10 +244,11 @@ class BankTarget(Target):
         )  # fmt: skip
 
     def finish(
-        self, items: Items, skipped: Sequence[dict[str, str]], seconds: float, busy: Mapping[str, float]
-    ) -> None:
-        """Writes the item table and the event of this extraction into the manifest."""
-        done = self._event(seconds, busy) if self.done else None
+        self, items: Items, skipped: Sequence[dict[str, str]], seconds: float, busy: Mapping[str, float],
+        networks: int = 1,
+    ) -> None:  # fmt: skip
+        """Writes the item table and the event of this extraction, by so many networks, into the manifest."""
+        done = {**self._event(seconds, busy), "networks": networks} if self.done else None
         self.writer.finish(items, self.plan.taps, skipped, done, views=self.plan.views)
         remove_notes(self.writer.path, self._pieces)
         remove_requests(self.writer.path)
@@ -265,6 +266,7 @@ class BankTarget(Target):
             busy={part: round(share, 3) for part, share in busy.items()},
             threads=threads(),
             machine=platform.machine(),
+            processor=processor(),
             versions=recorded_versions(self.backbone),
         )
 

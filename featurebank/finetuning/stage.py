@@ -42,6 +42,7 @@ from featurebank.runs.logs.tensorboard import TensorBoardWriter, check_tensorboa
 from featurebank.runs.predictions.stored import save_predictions
 from featurebank.runs.run import FINETUNE, RunRecord, load_runs, read_run
 from featurebank.runs.selection import find_run
+from featurebank.runs.several import Banks
 from featurebank.system import digest
 from featurebank.system.backing.directories import is_file, remove
 from featurebank.system.files import atomic_path
@@ -243,18 +244,18 @@ def find_start(run: RunRecord | str, bank: Bank | None, reporter: Reporter) -> t
     return (best_start(bank, load_runs(bank), reporter) if run == "best" else find_run(bank, run)), bank
 
 
-def best_start(bank: Bank, runs: Iterable[RunRecord], reporter: Reporter = SILENT) -> RunRecord:
+def best_start(banks: Banks, runs: Iterable[RunRecord], reporter: Reporter = SILENT) -> RunRecord:
     """Returns the best head that can be expressed as layers.
 
     Args:
-        bank: the bank that the runs were trained on.
+        banks: the bank that the runs were trained on, or several.
         runs: the candidates; fine-tuned runs are ignored.
         reporter: receives one line for each better head that is skipped, with the reason.
 
     Raises:
         HeadError: no head can be expressed as layers.
     """
-    return best_in_layers(bank, [run for run in runs if not is_finetuned(run)], reporter)
+    return best_in_layers(banks, [run for run in runs if not is_finetuned(run)], reporter)
 
 
 def _run_id(start: RunRecord, bank_digest: str, options: FinetuneOptions) -> str:

@@ -5,26 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import islice
 
-from featurebank.bank import Bank
 from featurebank.errors import ConfigError
 from featurebank.finetuning.stage import best_start
 from featurebank.grafting.ranked_layers import ranked_in_layers
 from featurebank.runs.finetuned import is_finetuned
-from featurebank.runs.run import RunRecord, load_runs
+from featurebank.runs.run import RunRecord
 from featurebank.runs.selection import find_run
+from featurebank.runs.several import Banks, runs_of
 from featurebank.system.progress import SILENT, Reporter
 from featurebank.words import counted, shown
 
 TOP = "top:"
 
 
-def find_starts(names: Sequence[RunRecord | str], bank: Bank, reporter: Reporter = SILENT) -> list[RunRecord]:
+def find_starts(names: Sequence[RunRecord | str], banks: Banks, reporter: Reporter = SILENT) -> list[RunRecord]:
     """Returns the runs that fine-tunes start from, each once, in the order of their names.
 
     Args:
         names: runs, the beginnings of their ids, "best", or "top:N" for the best N heads of different specifications
             that can be expressed as layers.
-        bank: the bank of the runs.
+        banks: the bank of the runs, or several that hold the same images.
         reporter: receives one line for each better head that is skipped.
 
     Raises:
@@ -35,21 +35,21 @@ def find_starts(names: Sequence[RunRecord | str], bank: Bank, reporter: Reporter
     if not names:
         message = "no run is given: expected at least one, as 'best', the beginning of a run's id, or 'top:3'"
         raise ConfigError(message)
-    found = [run for name in names for run in _starts(name, bank, reporter)]
+    found = [run for name in names for run in _starts(name, banks, reporter)]
     return list({run.run: run for run in found}.values())
 
 
-def _starts(name: RunRecord | str, bank: Bank, reporter: Reporter) -> Iterable[RunRecord]:
+def _starts(name: RunRecord | str, banks: Banks, reporter: Reporter) -> Iterable[RunRecord]:
     if isinstance(name, RunRecord):
         return [name]
     if not name.startswith(TOP):
-        return [best_start(bank, load_runs(bank), reporter) if name == "best" else find_run(bank, name)]
+        return [best_start(banks, runs_of(banks), reporter) if name == "best" else find_run(banks, name)]
     number = name.removeprefix(TOP)
     if not (number.isascii() and number.isdigit() and int(number[:9])):
         message = f"the run to start from is {shown(name)}: expected top:N with a whole number of 1 or more, as top:3"
         raise ConfigError(message)
-    heads = [run for run in load_runs(bank) if not is_finetuned(run)]
-    best = list(islice(ranked_in_layers(bank, heads, reporter), int(number[:9])))
+    heads = [run for run in runs_of(banks) if not is_finetuned(run)]
+    best = list(islice(ranked_in_layers(banks, heads, reporter), int(number[:9])))
     if len(best) < int(number[:9]):
         reporter.say(f"{name}: only {counted(len(best), 'head')} can be expressed as layers")
     return best

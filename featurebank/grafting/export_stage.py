@@ -32,6 +32,7 @@ from featurebank.grafting.side_by_side import JoinedModel
 from featurebank.grafting.stage import Grafted, grafted, run_model
 from featurebank.grafting.trunk import taps_of
 from featurebank.runs.run import RunRecord
+from featurebank.runs.several import Banks
 from featurebank.system.backing.temporaries import temporary_folder
 from featurebank.system.files import explain_full_disk, sync
 from featurebank.system.options import StageOptions
@@ -51,11 +52,13 @@ class ExportOptions(StageOptions):
     certainty: bool = True
 
 
-def find_exportable(bank: Bank, run: str, path: Path, options: ExportOptions, reporter: Reporter = SILENT) -> RunRecord:
-    """Returns a run of a bank to export.
+def find_exportable(
+    banks: Banks, run: str, path: Path, options: ExportOptions, reporter: Reporter = SILENT
+) -> RunRecord:
+    """Returns a run of a bank, or of one of several, to export.
 
     Args:
-        bank: the bank.
+        banks: the bank, or several that hold the same images.
         run: "best", which is the best run that the format can hold, or the beginning of an id.
         path: the file to write.
         options: the format, if the suffix does not tell.
@@ -68,9 +71,9 @@ def find_exportable(bank: Bank, run: str, path: Path, options: ExportOptions, re
 
     _, kind = format_to_write(path, options.format)
     if run != "best" or not kind.needs_layers:
-        return find_run(bank, run)
-    best = best_in_layers(bank, reporter=reporter)
-    if best.run != find_run(bank).run:
+        return find_run(banks, run)
+    best = best_in_layers(banks, reporter=reporter)
+    if best.run != find_run(banks).run:
         reporter.say(f"to export the best head itself: featurebank export best -o {path.with_suffix('.fbmodel')}")
     return best
 

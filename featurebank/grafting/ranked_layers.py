@@ -4,28 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from featurebank.backbone.network import FORMS
+from featurebank.backbone.recorded import load_recorded
 from featurebank.bank import Bank
 from featurebank.errors import HeadError
 from featurebank.grafting.head_layers import CAN
 from featurebank.grafting.stage import check_layers
-from featurebank.runs.run import RunRecord, load_runs
+from featurebank.runs.run import RunRecord
+from featurebank.runs.several import Banks, as_list, bank_of, runs_of
 from featurebank.system.progress import SILENT, Reporter
 
 
-def best_in_layers(bank: Bank, runs: Iterable[RunRecord] | None = None, reporter: Reporter = SILENT) -> RunRecord:
+def best_in_layers(banks: Banks, runs: Iterable[RunRecord] | None = None, reporter: Reporter = SILENT) -> RunRecord:
     """Returns the best run whose head can become Keras layers; see `ranked_in_layers`."""
-    best: RunRecord = next(ranked_in_layers(bank, runs, reporter))
+    best: RunRecord = next(ranked_in_layers(banks, runs, reporter))
     return best
 
 
 def ranked_in_layers(
-    bank: Bank, runs: Iterable[RunRecord] | None = None, reporter: Reporter = SILENT
+    banks: Banks, runs: Iterable[RunRecord] | None = None, reporter: Reporter = SILENT
 ) -> Iterator[RunRecord]:
     """Yields the runs whose heads can become Keras layers, one of each specification, best first.
 
     Args:
-        bank: the bank that the runs were trained on.
-        runs: the candidates; default: all runs of the bank.
+        banks: the bank that the runs were trained on, or several. Of several, those whose network is not one of Keras
+            are skipped.
+        runs: the candidates; default: all runs of the banks.
         reporter: receives one line for each better head that is skipped, with the reason.
 
     Raises:
@@ -33,9 +37,9 @@ def ranked_in_layers(
     """
     from featurebank.runs.selection import choose_run
 
-    candidates = load_runs(bank) if runs is None else list(runs)
+    candidates = runs_of(banks) if runs is None else list(runs)
     first_error: HeadError | None = None
-    count = 0
+    count, several = 0, len(as_list(banks)) > 1
     while True:
         try:
             run = choose_run(candidates)
@@ -45,6 +49,9 @@ def ranked_in_layers(
             raise first_error or error from None
         candidates = [other for other in candidates if other.key != run.key]
         try:
+            bank = bank_of(run, banks)
+            if several:
+                _check_network(bank)
             if not run.is_finetune:
                 check_layers(bank, run)
         except HeadError as error:
@@ -54,3 +61,11 @@ def ranked_in_layers(
         else:
             count += 1
             yield run
+
+
+def _check_network(bank: Bank) -> None:
+    """Raises HeadError if the network of a bank is not one of Keras, so that no head on it can become Keras layers."""
+    network = load_recorded(bank.recipe, bank.manifest.source)
+    if network.form != "keras":
+        message = f"{network.name} is a network of {FORMS[network.form]}, not of Keras"
+        raise HeadError(message)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -48,28 +48,100 @@ def expand(
     Raises:
         ConfigError: the grid has errors; the message has all of them, each with its line in a file.
     """
+    return expand_on(grid, [bank], taps, views=views, sample=sample, reporter=reporter)[0]
+
+
+def expand_on(
+    grid: Grid, banks: Sequence[Bank], taps: Sequence[str] | None = None, *, views: int | None = None,
+    sample: int | None = None, reporter: Reporter = SILENT,
+) -> list[list[HeadSpec]]:  # fmt: skip
+    """Returns the distinct specifications of a grid for each of several banks.
+
+    A head that one bank can hold and another cannot, because a tap is missing or has another shape, is left out there.
+
+    Args:
+        grid: the grid.
+        banks: the banks.
+        taps: see `expand`, as are `views` and `sample`.
+        views: the number of augmented views.
+        sample: the number of training images.
+        reporter: also receives a line for each bank that leaves out heads.
+
+    Raises:
+        ConfigError: the grid has errors, or a head that no bank can hold.
+    """
     blocks, problems = read_blocks(grid)
-    tails = Tails(bank)
     if not blocks and not problems:
         message = "the grid is empty: expected at least one head, such as {'kind': 'softmax'}"
         raise ConfigError(message)
-    views = _checked_views(views, bank)
-    specs: dict[str, HeadSpec] = {}
+    tables = [_Heads(bank, taps, _checked_views(views, bank), sample) for bank in banks]
     for block in blocks:
-        heads, wrong = _specs(block, bank, taps or [default_tap(bank)], tails)
-        heads = [replace(spec, views=views if spec.head_kind.is_neural else 0, sample=sample) for spec in heads]
-        heads = [replace(spec, name=spec.name or _name(specs, spec)) for spec in heads]
-        problems += [*wrong, *(f"{block.at('tap')}{line}" for spec in heads for line in _without_views(spec, bank))]
-        twice = len(heads) - len({spec.key for spec in heads} - set(specs))
-        specs.update({spec.key: spec for spec in heads})
-        if twice and not wrong:
+        wrong = block.problems()
+        kind, names = _kind(block)
+        wrong += names.values()
+        tried = [table.try_block(block, kind, set(names)) for table in tables]
+        for heads in zip(*tried, strict=True):
+            if all(isinstance(head, list) for head in heads):  # the first bank's problems stand for those of all
+                wrong += heads[0]
+        problems += wrong
+        twice = [table.add(heads) for table, heads in zip(tables, tried, strict=True)]
+        if twice[0] and not wrong:
             reporter.say(
-                f"{block.at()}{twice} of {counted(len(heads), 'head')} {'is' if twice == 1 else 'are'} already in the "
-                "grid: each head is trained once"
+                f"{block.at()}{twice[0]} of {counted(len(tried[0]), 'head')} {'is' if twice[0] == 1 else 'are'} "
+                "already in the grid: each head is trained once"
             )
     if problems:
         raise ConfigError(problem_lines(problems))
-    return list(specs.values())
+    for table in tables:
+        table.report_gaps(reporter)
+    return [list(table.specs.values()) for table in tables]
+
+
+class _Heads:
+    """The heads of a grid for one bank.
+
+    Args:
+        bank: the bank.
+        taps: the taps for heads that name none themselves.
+        views: the number of augmented views.
+        sample: the number of training images.
+    """
+
+    def __init__(self, bank: Bank, taps: Sequence[str] | None, views: int, sample: int | None) -> None:
+        self._bank, self._taps, self._views, self._sample = bank, taps or [default_tap(bank)], views, sample
+        self._tails = Tails(bank)
+        self._left_out: list[str] = []
+        self.specs: dict[str, HeadSpec] = {}
+        """The distinct heads by their keys."""
+
+    def try_block(self, block: GridBlock, kind: HeadKind | None, wrong: Collection[str]) -> list[HeadSpec | list[str]]:
+        """Returns each head of a block, or its problems; the order is the same for each bank."""
+        heads = []
+        for head in _specs(block, self._bank, self._taps, self._tails, kind=kind, wrong=wrong):
+            if isinstance(head, HeadSpec):
+                head = replace(head, views=self._views if head.head_kind.is_neural else 0, sample=self._sample)  # noqa: PLW2901
+                head = replace(head, name=head.name or _name(self.specs, head))  # noqa: PLW2901
+                problems = list(_without_views(head, self._bank))
+                head = [f"{block.at('tap')}{line}" for line in problems] if problems else head  # noqa: PLW2901
+            heads.append(head)
+        return heads
+
+    def add(self, heads: Sequence[HeadSpec | list[str]]) -> int:
+        """Adds the heads of a block; returns how many were in the grid already."""
+        specs = [head for head in heads if isinstance(head, HeadSpec)]
+        self._left_out += [head[0] for head in heads if isinstance(head, list) and head]
+        twice = len(specs) - len({spec.key for spec in specs} - set(self.specs))
+        self.specs.update({spec.key: spec for spec in specs})
+        return twice
+
+    def report_gaps(self, reporter: Reporter) -> None:
+        """Reports in one line the heads that other banks can hold, and this one cannot."""
+        if self._left_out:
+            reasons = dict.fromkeys(self._left_out)
+            more = f" (and {counted(len(reasons) - 1, 'other reason')})" if len(reasons) > 1 else ""
+            reporter.say(
+                f"'{self._bank.name}' leaves out {counted(len(self._left_out), 'head')}: {next(iter(reasons))}{more}"
+            )
 
 
 def _name(specs: Mapping[str, HeadSpec], spec: HeadSpec) -> str:
@@ -98,34 +170,31 @@ def default_tap(bank: Bank) -> str:
     return "pooled" if "pooled" in bank.taps else bank.taps[0]
 
 
-def _specs(block: GridBlock, bank: Bank, taps: Sequence[str], tails: Tails) -> tuple[list[HeadSpec], list[str]]:
-    """Returns the heads of a block and its problems; unknown parameters are reported, and not checked further."""
-    problems = block.problems()
-    kind, wrong = _kind(block)
-    problems += wrong.values()
-    specs = []
+def _specs(
+    block: GridBlock, bank: Bank, taps: Sequence[str], tails: Tails, *, kind: HeadKind | None, wrong: Collection[str]
+) -> Iterator[HeadSpec | list[str]]:
+    """Yields each head of a block, or its problems; unknown parameters (`wrong`) are not checked further."""
     for values in block.combinations():
         params = {name: value for name, value in values.items() if name not in {*NOT_PARAMETERS, *wrong}}
         if kind and kind.needs == MAPS_AT_A_CUT:
             try:
                 params = tails.filled(params)
             except FeatureBankError as error:
-                problems.append(f"{block.at('kind')}head '{kind.name}': {error}")
+                yield [f"{block.at('kind')}head '{kind.name}': {error}"]
                 continue
             values = {"tap": tails.tap(params), **values}  # noqa: PLW2901 - the default, if it names no tap
         for tap in [values["tap"]] if "tap" in values else taps:
             messages: dict[str, str] = {}
             for name, text in _problems(kind, params, tap, bank, tails):
                 messages.setdefault(name, text)  # only the first problem: the others may follow from it
-            lines = [(name, line) for name, text in messages.items() for line in text.splitlines()]
-            problems += [f"{block.at(name)}{line}" for name, line in lines]
             if kind and not messages:
                 name = str(values.get("name", "")).strip()
                 numbered = {**params, CLASS_WEIGHT: class_numbers(params.get(CLASS_WEIGHT), bank.classes)}
                 named = numbered if CLASS_WEIGHT in params else params
                 own = kind.full_params({**(_JOINED if _is_scaled(kind, tap, bank) else {}), **named})
-                specs.append(HeadSpec(kind.name, plain(own), canonical_tap(bank, tap), name=name))
-    return specs, problems
+                yield HeadSpec(kind.name, plain(own), canonical_tap(bank, tap), name=name)
+            else:
+                yield [f"{block.at(name)}{line}" for name, text in messages.items() for line in text.splitlines()]
 
 
 def _is_scaled(kind: HeadKind, tap: str, bank: Bank) -> bool:

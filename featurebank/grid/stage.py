@@ -80,7 +80,24 @@ def train_grid(
         make_runner: makes what trains the jobs.
     """
     clock = Clock(options.budget)
-    specs = expand(grid, bank, options.taps, views=options.views, sample=_sample(bank, options), reporter=reporter)
+    specs = expand(grid, bank, options.taps, views=options.views, sample=sample_size(bank, options), reporter=reporter)
+    return train_specs(bank, specs, options, clock, reporter=reporter, make_runner=make_runner)
+
+
+def train_specs(
+    bank: Bank, specs: Sequence[HeadSpec], options: GridOptions, clock: Clock, *, reporter: Reporter = SILENT,
+    make_runner: MakeRunner = in_this_process,
+) -> list[RunRecord]:  # fmt: skip
+    """Trains the heads of an expanded grid on one bank; see `train_grid`.
+
+    Args:
+        bank: the bank.
+        specs: the heads.
+        options: how they are trained.
+        clock: the time budget.
+        reporter: receives the progress and the warnings.
+        make_runner: makes what trains the jobs.
+    """
     if options.runs is not None:
         specs = sample(specs, options.runs)
     metric = check_metrics(specs, options, bank.classes)
@@ -214,7 +231,7 @@ def _check_scores(specs: Sequence[HeadSpec], metric: Metric) -> None:
         raise ConfigError(message)
 
 
-def _sample(bank: Bank, options: GridOptions) -> int | None:
+def sample_size(bank: Bank, options: GridOptions) -> int | None:
     """Returns the number of training images to sample; None if the bank has no more, because that is the same run."""
     images = len(training_images(bank, positions_in(bank, "train", *(["val"] if options.folds else []))).positions)
     return None if options.sample is None or options.sample >= images else options.sample

@@ -62,6 +62,11 @@ class Clock:
             return float("inf")
         return _OVER * self.budget - (time.monotonic() - self.began)
 
+    @property
+    def unspent(self) -> float:
+        """The seconds of the budget that are not spent; negative if it is exceeded."""
+        return float("inf") if self.budget is None else self.budget - (time.monotonic() - self.began)
+
 
 class Speed:
     """Predicts training times from measured times of each kind of head; the latest measurement has weight one half."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, SupportsIndex, TypeVar, overload
 from featurebank.errors import MissingDependencyError, unknown_name
 from featurebank.metrics import ACCURACY, Metric
 from featurebank.runs.comparison import Entry, entries
+from featurebank.runs.costs.table import CostTable
 from featurebank.runs.ranking import in_words
 from featurebank.runs.run import RunRecord
 from featurebank.system.html import never_fails
@@ -145,11 +146,12 @@ def run_rows(runs: Sequence[RunRecord]) -> list[dict[str, Any]]:
     Metrics are called SPLIT_NAME; of the test split, loss and accuracy are there where it was opened for one of the
     runs. Parameters are one JSON text, and `param_NAME` each. `sample` is there if a run was trained on a sample.
     """
+    costs = CostTable(runs)
     values = [{**({"sample": run.sample} if run.sample else {}), **_metrics(run), **_params(run)} for run in runs]
     names = dict.fromkeys(name for row in values for name in row)
     columns = sorted(names, key=lambda name: name.startswith("param_"))  # stable: metrics first, in their order
     return [
-        _start(run) | {name: row.get(name) for name in columns} | _end(run)
+        _start(run) | {name: row.get(name) for name in columns} | _end(run) | costs.of(run).summary()
         for run, row in zip(runs, values, strict=True)
     ]
 

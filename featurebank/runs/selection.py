@@ -23,6 +23,7 @@ from featurebank.runs.predictions.scoring import scored
 from featurebank.runs.probabilities import load_fitted, predictor
 from featurebank.runs.ranking import RULES, Ranking, in_words, latest_folds, ranked
 from featurebank.runs.run import RunRecord, load_runs
+from featurebank.runs.several import Banks, as_list, runs_of
 from featurebank.system.backing.directories import find
 from featurebank.system.progress import SILENT, Reporter
 from featurebank.words import counted, every
@@ -53,12 +54,12 @@ def choose_run(
 
 
 def find_run(
-    bank: Bank, name: str = "best", *, metric: Metric = ACCURACY, reporter: Reporter = SILENT
+    banks: Banks, name: str = "best", *, metric: Metric = ACCURACY, reporter: Reporter = SILENT
 ) -> RunRecord:  # fmt: skip
-    """Returns a run of a bank: "best" is what `choose_run` chooses, else the beginning of its id.
+    """Returns a run of a bank, or of one of several: "best" is what `choose_run` chooses, else the beginning of its id.
 
     Args:
-        bank: the bank.
+        banks: the bank, or several that hold the same images.
         name: "best", or the beginning of an id.
         metric: what decides which run is best.
         reporter: see `scored`.
@@ -67,13 +68,14 @@ def find_run(
         UnknownNameError: no run's id begins like this.
         ConfigError: several do.
         HeadError: there is none to choose from, or it is a run of an older state of the bank or of another bank.
+        ConfigError: several banks do not hold the same images.
     """
-    runs = load_runs(bank)
+    runs = runs_of(banks)
     if name == "best":
         return choose_run(scored(runs, metric, reporter), metric=metric)
     matches = [run for run in runs if name and run.run.startswith(name)]
     if not matches:
-        raise _no_run(bank, name, runs)
+        raise _no_run(as_list(banks), name, runs)
     if len(matches) > 1:
         message = f"'{name}' is the beginning of {counted(len(matches), 'run')}: " + ", ".join(
             run.run for run in matches[:5]
@@ -82,15 +84,17 @@ def find_run(
     return matches[0]
 
 
-def _no_run(bank: Bank, name: str, runs: Sequence[RunRecord]) -> Exception:
-    """Returns the error for an id that no run of a bank has; it may belong to an older state or to another bank."""
-    old = [run for run in load_runs(bank, stale=True) if name and run.run.startswith(name)]
+def _no_run(banks: Sequence[Bank], name: str, runs: Sequence[RunRecord]) -> Exception:
+    """Returns the error for an id that no run of some banks has; it may belong to an older state or to another bank."""
+    old = [run for bank in banks for run in load_runs(bank, stale=True) if name and run.run.startswith(name)]
     if old:
-        state = f"an older state of '{bank.name}' (other images, labels or split)"
+        state = f"an older state of '{old[0].bank_name}' (other images, labels or split)"
         return HeadError(f"run {old[0].run} belongs to {state}: train {old[0].spec} again")
-    if name.isalnum() and (files := find(bank.path.parent, f"*/runs/{name}*.json")):
-        other = files[0].parents[1].name
-        return HeadError(f"run {files[0].stem} belongs to the bank '{other}', not to '{bank.name}': add --bank {other}")
+    for bank in banks:
+        if name.isalnum() and (files := find(bank.path.parent, f"*/runs/{name}*.json")):
+            other = files[0].parents[1].name
+            mine = f"'{bank.name}'" if len(banks) == 1 else f"one of these {counted(len(banks), 'bank')}"
+            return HeadError(f"run {files[0].stem} belongs to the bank '{other}', not to {mine}: add --bank {other}")
     return unknown_name(
         "run", name, ["best", *(run.run for run in runs)], "'featurebank leaderboard --json' lists the ids"
     )
@@ -109,10 +113,10 @@ def _nothing(runs: list[RunRecord], folds: int | None) -> HeadError:
 
 
 def ranked_runs(
-    bank: Bank, *, folds: int | None = None, metric: Metric = ACCURACY, reporter: Reporter = SILENT
+    banks: Banks, *, folds: int | None = None, metric: Metric = ACCURACY, reporter: Reporter = SILENT
 ) -> Leaderboard[RunRecord]:  # fmt: skip
-    """Returns the runs of a bank as it is now, best first; see `featurebank.leaderboard` and `scored`."""
-    runs = load_runs(bank)
+    """Returns the current runs of a bank, or of several, best first; see `featurebank.leaderboard` and `scored`."""
+    runs = runs_of(banks)
     number = latest_folds(runs) if folds is None else folds
     own = scored([run for run in runs if run.folds == number], metric, reporter)
     return Leaderboard(ranked(own, folds=number, metric=metric), folds=number, metric=metric)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated, TypeAlias
+from collections.abc import Sequence
+from typing import Annotated, Any, TypeAlias
 
 from featurebank.api.arguments.checks import Accepts
 from featurebank.api.arguments.data import as_cache, is_path
 from featurebank.api.display import announce
 from featurebank.bank import Bank, find_bank_path
+from featurebank.bank.comparison.all_of import banks_of_dataset, dataset_of
 from featurebank.bank.last_use import choice_reason, note_use
 from featurebank.storage.caches import shown_path
 from featurebank.system.progress import SILENT, Reporter
@@ -19,6 +21,47 @@ BankLike: TypeAlias = Annotated[
     Accepts(lambda value: isinstance(value, Bank) or is_path(value)),
     "a Bank, its name or its path",
 ]
+
+
+def _are_banks(value: Any) -> bool:
+    return isinstance(value, list | tuple) and len(value) > 0 and all(isinstance(v, Bank) or is_path(v) for v in value)
+
+
+BanksLike: TypeAlias = Annotated[
+    Bank | str | os.PathLike[str] | Sequence[Bank | str | os.PathLike[str]],
+    Accepts(lambda value: isinstance(value, Bank) or is_path(value) or _are_banks(value)),
+    "a Bank, its name or its path, or a list of these; 'all-of:DATASET' is all banks of a dataset",
+]
+
+
+def as_banks(
+    value: Bank | str | os.PathLike[str] | Sequence[Bank | str | os.PathLike[str]] | None, use: str, *,
+    reporter: Reporter = SILENT,
+) -> list[Bank]:  # fmt: skip
+    """Returns banks, each once, and notes that they were used.
+
+    Args:
+        value: a bank, or its name or path; "all-of:DATASET"; a list of these; None for the bank that was used last.
+        use: the name of the function that uses them.
+        reporter: receives a line that names each bank.
+
+    Raises:
+        BankNotFoundError, UnknownNameError, ConfigError: there is no such bank, or there are several.
+    """
+    banks: list[Bank] = []
+    listed: Sequence[Any] = value if isinstance(value, list | tuple) else [value]
+    for one in listed:
+        dataset = dataset_of(one) if isinstance(one, str) else None
+        if dataset is None:
+            banks.append(as_bank(one, use, reporter=reporter))
+            continue
+        found = banks_of_dataset(as_cache(None), dataset)
+        for line in found.left_out:
+            reporter.say(line)
+        banks += [as_bank(Bank(path), use) for path in found.paths]
+        names = ", ".join(path.name for path in found.paths)
+        reporter.say(f"{counted(len(found.paths), 'bank')} of {found.dataset}: {names}")
+    return list({os.path.abspath(bank.path): bank for bank in banks}.values())  # noqa: PTH100 - of text
 
 
 def as_bank(

@@ -6,18 +6,20 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any, TypeAlias
 
-from featurebank.api.arguments.banks import as_bank
+from featurebank.api.arguments.banks import as_bank, as_banks
 from featurebank.api.arguments.checks import Accepts
 from featurebank.api.arguments.data import is_path
 from featurebank.bank import Bank
-from featurebank.errors import ConfigError
+from featurebank.errors import ConfigError, WrongTypeError
 from featurebank.grid import Grid, GridBlock, built_in_grids
 from featurebank.heads.catalog import HEADS
 from featurebank.heads.described import describe_head
 from featurebank.metrics import Metric, metric_of, metric_titles
-from featurebank.runs.run import RunRecord, load_runs
+from featurebank.runs.run import RunRecord
 from featurebank.runs.selection import find_run
+from featurebank.runs.several import check_runs, runs_of
 from featurebank.system.progress import Reporter
+from featurebank.words import shown
 
 
 def _is_head(value: Any) -> bool:
@@ -35,6 +37,7 @@ def _is_grid(value: Any) -> bool:
 
 
 def _are_runs(value: Any) -> bool:
+    """Returns whether a value is runs, a bank, or a list of banks."""
     if isinstance(value, Bank) or is_path(value):
         return True
     return isinstance(value, Iterable) and not isinstance(value, bytes | Mapping)
@@ -45,8 +48,8 @@ RunLike: TypeAlias = Annotated[
     "a run, 'best', or the beginning of the id of a run",
 ]  # fmt: skip
 RunsLike: TypeAlias = Annotated[
-    Iterable[RunRecord] | Bank | str | os.PathLike[str], Accepts(_are_runs),
-    "runs, or a bank or its name or path",
+    Iterable[RunRecord | Bank | str | os.PathLike[str]] | Bank | str | os.PathLike[str], Accepts(_are_runs),
+    "runs, or a bank or its name or path, or a list of banks",
 ]  # fmt: skip
 RunOrHead: TypeAlias = Annotated[
     RunRecord | str | Any,
@@ -110,16 +113,25 @@ def as_run(value: RunRecord | str, bank: Callable[[], Bank]) -> RunRecord:
 
 
 def as_runs(
-    value: Iterable[RunRecord] | Bank | str | os.PathLike[str] | None, use: str, reporter: Reporter
+    value: Iterable[Any] | Bank | str | os.PathLike[str] | None, use: str, reporter: Reporter
 ) -> list[RunRecord]:
-    """Returns runs, or all those of a bank.
+    """Returns runs, or all those of a bank or of several.
 
     Raises:
-        BankNotFoundError, UnknownNameError, ConfigError: there is no such bank.
+        BankNotFoundError, UnknownNameError, ConfigError: there is no such bank, or several banks do not hold the same
+            images.
+        WrongTypeError: a list holds both banks and runs, or something else.
     """
     if value is None or isinstance(value, Bank | str | os.PathLike):
-        return load_runs(as_bank(value, use, reporter=reporter))
-    return list(value)
+        return runs_of(as_banks(value, use, reporter=reporter))
+    listed = list(value)
+    if listed and all(isinstance(one, Bank | str | os.PathLike) for one in listed):
+        return runs_of(as_banks(listed, use, reporter=reporter))
+    if strange := [one for one in listed if not isinstance(one, RunRecord)]:
+        message = f"runs has an element {shown(strange[0])}: expected runs alone, or banks alone"
+        raise WrongTypeError(message)
+    check_runs(listed)
+    return listed
 
 
 def as_metric(value: Metric | str, bank: Bank | None = None) -> Metric:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated, Any, TypeAlias
 
-from featurebank.api.arguments.banks import BankLike, as_bank
+from featurebank.api.arguments.banks import BanksLike, as_bank, as_banks
 from featurebank.api.arguments.checks import Accepts, checked
 from featurebank.api.arguments.data import BackboneLike, PathLike, as_backbone, as_path
 from featurebank.api.arguments.heads import RunLike
@@ -16,6 +16,7 @@ from featurebank.cluster.training.finetunes import run_finetunes
 from featurebank.finetuning import FinetuneOptions, read_options, run_finetune
 from featurebank.finetuning.starts import find_starts
 from featurebank.runs.run import RunRecord
+from featurebank.runs.several import bank_of
 from featurebank.system.progress import Reporter
 
 __all__ = ["finetune", "finetune_all"]
@@ -34,7 +35,7 @@ StartsLike: TypeAlias = Annotated[
 
 @checked
 def finetune(
-    run: RunLike = "best", *, bank: BankLike | None = None, backbone: BackboneLike | None = None,
+    run: RunLike = "best", *, bank: BanksLike | None = None, backbone: BackboneLike | None = None,
     tensorboard: PathLike | None = None, progress: Shown = None, reporter: Reporter | None = None, **options: Any,
 ) -> Run:  # fmt: skip
     """Trains a run's head together with the network under it, phase by phase.
@@ -46,7 +47,8 @@ def finetune(
     Args:
         run: a run, the beginning of a run's id, or "best": the best of the bank's heads that can be expressed as
             layers.
-        bank: the bank of the run, or its name or path; not needed for a `Run`; default: the bank that was used last.
+        bank: the bank of the run, or its name or path; several banks of the same images, or "all-of:DATASET", in which
+            the run is searched; not needed for a `Run`; default: the bank that was used last.
         backbone: the network of the bank; default: it is loaded again.
         tensorboard: a log directory of TensorBoard; curves are written there during training.
         progress: whether progress is shown; default: where a person looks, see `featurebank.set_progress`.
@@ -74,9 +76,9 @@ def finetune(
     """
     settings = _settings(options)
     with showing(progress, reporter) as shown:
-        known = None if bank is None and not isinstance(run, str) else as_bank(bank, "finetune", reporter=shown)
+        start, known = _start(run, bank, shown)
         tuned = run_finetune(
-            run, settings, bank=known, backbone=None if backbone is None else as_backbone(backbone),
+            start, settings, bank=known, backbone=None if backbone is None else as_backbone(backbone),
             tensorboard=None if tensorboard is None else as_path(tensorboard), reporter=shown,
         )  # fmt: skip
     return Run.of(tuned)
@@ -84,7 +86,7 @@ def finetune(
 
 @checked
 def finetune_all(
-    runs: StartsLike, *, bank: BankLike | None = None, cluster: str | None = None,
+    runs: StartsLike, *, bank: BanksLike | None = None, cluster: str | None = None,
     tensorboard: PathLike | None = None, progress: Shown = None, reporter: Reporter | None = None, **options: Any,
 ) -> list[Run]:  # fmt: skip
     """Fine-tunes from several runs: one after another, or at the same time on the workers of a cluster.
@@ -95,7 +97,8 @@ def finetune_all(
     Args:
         runs: runs, the beginnings of their ids, "best", or "top:3" for the best three heads of different
             specifications that can be expressed as layers.
-        bank: the bank of the runs, or its name or path; default: that of the runs, or the bank that was used last.
+        bank: the bank of the runs, or its name or path, or several banks of the same images, or "all-of:DATASET";
+            default: those of the runs, or the bank that was used last.
         cluster: where to train: "local:N" for N worker processes on this machine, or the address of a Dask scheduler,
             as "tcp://host:8786", whose workers see the bank and the images under the same paths. Default: this process.
         tensorboard: a log directory of TensorBoard; curves are written there during training.
@@ -119,13 +122,25 @@ def finetune_all(
     settings = _settings(options)
     names = [runs] if isinstance(runs, str | RunRecord) else list(runs)
     with showing(progress, reporter) as shown:
-        first = next((run for run in names if isinstance(run, RunRecord)), None)
-        found = Bank(first.directory) if bank is None and first else as_bank(bank, "finetune", reporter=shown)
+        known = [run for run in names if isinstance(run, RunRecord)]
+        own = [bank_of(run) for run in known] if bank is None else []
+        found = own or as_banks(bank, "finetune", reporter=shown)
         tuned = run_finetunes(
-            find_starts(names, found, shown), settings, bank=found, cluster=cluster, reporter=shown,
+            find_starts(names, found, shown), settings, banks=found, cluster=cluster, reporter=shown,
             tensorboard=None if tensorboard is None else as_path(tensorboard),
         )  # fmt: skip
     return [Run.of(run) for run in tuned]
+
+
+def _start(run: RunRecord | str, bank: Any, reporter: Reporter) -> tuple[RunRecord | str, Bank | None]:
+    """Returns the run to start from, and its bank; None is the bank of the run itself."""
+    if not isinstance(run, str):
+        return run, None if bank is None else as_bank(bank, "finetune", reporter=reporter)
+    banks = as_banks(bank, "finetune", reporter=reporter)
+    if len(banks) == 1:
+        return run, banks[0]
+    start = find_starts([run], banks, reporter)[0]
+    return start, bank_of(start, banks)
 
 
 def _settings(options: dict[str, Any]) -> FinetuneOptions:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from featurebank.cli.commands.heads import bank_option
+from featurebank.cli.commands.heads import banks_option
 from featurebank.cli.context import Settings, as_json
-from featurebank.cli.options import cluster_option, open_bank, without_defaults
+from featurebank.cli.options import cluster_option, open_banks, read_params, without_defaults
 from featurebank.cli.terminal import echo, print_json
 from featurebank.training.optimizers import OPTIMIZERS
 from featurebank.words import counted
@@ -139,7 +139,7 @@ def _values(context: click.Context, option: click.Parameter, value: str | None) 
 @click.option(
     "-p", "params", multiple=True, metavar="KEY=VALUE", help="Set any other option, such as nesterov=true; repeatable."
 )
-@bank_option
+@banks_option
 @cluster_option
 @click.option(
     "--tensorboard", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
@@ -157,25 +157,25 @@ def finetune(
 
     After an interruption, the same command continues where it stopped.
     """
-    from featurebank.cli.commands.heads import read_params
     from featurebank.cluster.training.finetunes import run_finetunes
     from featurebank.finetuning import list_layers, read_options
     from featurebank.finetuning.starts import find_starts
+    from featurebank.runs.several import bank_of
 
     began = time.perf_counter()
     finetune_options = read_options({**without_defaults(options), **read_params(params)})
-    source = open_bank(settings, bank)
+    banks = open_banks(settings, bank)
     reporter = settings.reporter()
-    found = find_starts(starts or ["best"], source, reporter)
+    found = find_starts(starts or ["best"], banks, reporter)
     if print_layers:
         if len(found) > 1:
             message = f"--print-layers lists the layers of one fine-tune, but --from names {counted(len(found), 'run')}"
             raise click.UsageError(message)
-        layers = list_layers(found[0], finetune_options, bank=source, reporter=reporter)
+        layers = list_layers(found[0], finetune_options, bank=bank_of(found[0], banks), reporter=reporter)
         _print_layers(layers, as_json=as_json)
         return
     runs = run_finetunes(
-        found, finetune_options, bank=source, tensorboard=tensorboard, cluster=cluster, reporter=reporter
+        found, finetune_options, banks=banks, tensorboard=tensorboard, cluster=cluster, reporter=reporter
     )
     if as_json:
         elapsed = round(time.perf_counter() - began, 3)

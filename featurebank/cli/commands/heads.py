@@ -11,7 +11,7 @@ import click
 
 from featurebank.cli.context import Settings, as_json
 from featurebank.cli.leaderboard_view import SHOWN, SORT_KEYS, board_json, print_best, print_board, write_board_csv
-from featurebank.cli.options import cluster_option, open_bank, without_defaults
+from featurebank.cli.options import cluster_option, open_banks, read_params, without_defaults
 from featurebank.cli.terminal import print_json
 from featurebank.words import counted
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from featurebank.bank import Bank
     from featurebank.metrics import Metric
     from featurebank.runs.run import RunRecord
+    from featurebank.system.progress import Reporter
 
 
 def _number(context: click.Context, option: click.Parameter, value: str | None) -> int | str | None:
@@ -52,9 +53,22 @@ _own = click.option(
 )  # fmt: skip
 
 
+_banks = click.option(
+    "--bank",
+    metavar="BANK",
+    help="Path or name of a bank, or the beginning of its name; all-of:DATASET takes all banks of a dataset.  "
+    "[default: the last used bank]",
+)
+
+
 def bank_option(command: Any) -> Any:
     """Adds --bank, and --backbone for banks of a user's network."""
     return _bank(_own(command))
+
+
+def banks_option(command: Any) -> Any:
+    """Adds what `bank_option` adds, for a command that works on several banks of a dataset, too."""
+    return _banks(_own(command))
 
 
 test_option = click.option("--test", is_flag=True, help="Also evaluate the selected run on the test split.")
@@ -73,7 +87,7 @@ tensorboard_option = click.option(
 
 
 @click.command()
-@bank_option
+@banks_option
 @click.option(
     "--grid", is_flag=False, flag_value="default", metavar="[NAME|FILE]",
     help="Grid of heads to train: quick, default, wide, study-a to study-e, or a TOML file with [[head]] blocks.  "
@@ -169,16 +183,16 @@ def heads(
 
     began = time.perf_counter()
     options = GridOptions(**without_defaults(values))
-    source = open_bank(settings, bank)
+    banks = open_banks(settings, bank)
     specification: Any = [{"kind": head, **read_params(params)}] if head else grid or "default"
-    runs = run_grid(source, specification, options, settings.reporter())
+    runs = run_grid(banks, specification, options, settings.reporter())
     log_runs(runs, tensorboard)
-    metric = metric_of(options.metric, source.classes)
-    _show(settings, source, runs, began=began, one_se=one_se, test=test, as_json=as_json, metric=metric)
+    metric = metric_of(options.metric, banks[0].classes)
+    _show(settings, banks, runs, began=began, one_se=one_se, test=test, as_json=as_json, metric=metric)
 
 
 @click.command()
-@bank_option
+@banks_option
 @click.option("--sort", type=click.Choice(SORT_KEYS), help="Sort key.  [default: accuracy, then fewer parameters]")
 @click.option(
     "--top", type=click.IntRange(min=1), metavar="N", help=f"Show N heads.  [default: {SHOWN}; with --json, all]"
@@ -190,6 +204,11 @@ def heads(
     help="Show runs that were cross-validated on K folds, or on the dataset's own; 1 shows runs without folds.  "
     "[default: like the latest runs]",
 )
+@click.option("--all", "all_banks", is_flag=True, help="Rank the heads of all banks of this bank's dataset together.")
+@click.option(
+    "--measure", is_flag=True,
+    help="Measure on this machine how many images a second each network handles up to each tap.",
+)  # fmt: skip
 @click.option(
     "--csv", "csv_file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
     help="Also write all runs to FILE.",
@@ -202,34 +221,50 @@ def heads(
 @click.pass_obj
 def leaderboard(
     settings: Settings, bank: str | None, sort: str | None, top: int | None, folds: Any, metric: str,
-    csv_file: Path | None, tensorboard: Path | None, *, one_se: bool, test: bool, as_json: bool,
+    csv_file: Path | None, tensorboard: Path | None, *, all_banks: bool, measure: bool, one_se: bool, test: bool,
+    as_json: bool,
 ) -> None:  # fmt: skip
-    """List the trained heads of a bank, best first.
+    """List the trained heads of one bank or several, best first.
 
     The ranking uses the validation images, never the test split.
     """
     from featurebank.fitting.folds import dataset_folds
     from featurebank.metrics import metric_of
+    from featurebank.runs.costs.speed import measure_speeds
     from featurebank.runs.predictions.scoring import scored
-    from featurebank.runs.run import load_runs
     from featurebank.runs.selection import ranked_runs
+    from featurebank.runs.several import bank_of, runs_of
 
     began = time.perf_counter()
-    source = open_bank(settings, bank)
-    by, reporter = metric_of(metric, source.classes), settings.reporter()
-    protocol = dataset_folds(source)[0].protocol if folds == "given" else folds
-    runs = ranked_runs(source, folds=protocol, metric=by, reporter=reporter)
-    if old := len(load_runs(source, stale=True)):
-        reporter.say(f"not shown: {counted(old, 'run')} of an older state of this bank (other images, labels or split)")
+    banks = open_banks(settings, bank, all_banks=all_banks)
+    by, reporter = metric_of(metric, banks[0].classes), settings.reporter()
+    protocol = dataset_folds(banks[0])[0].protocol if folds == "given" else folds
+    runs = ranked_runs(banks, folds=protocol, metric=by, reporter=reporter)
+    _say_what_is_missing(banks, runs, reporter)
+    if measure:
+        measure_speeds([(bank_of(run, banks), run.tap) for run in runs if not run.failure], reporter)
     if csv_file:
         write_board_csv(runs, csv_file)
     log_runs(runs, tensorboard)
-    own = [] if runs.folds == 1 else [run for run in load_runs(source) if run.folds == 1]
+    own = [] if runs.folds == 1 else [run for run in runs_of(banks) if run.folds == 1]
     every = [*runs, *scored(own, by, reporter)]
     _show(
-        settings, source, runs, every, began=began, folds=runs.folds, one_se=one_se, test=test, as_json=as_json,
+        settings, banks, runs, every, began=began, folds=runs.folds, one_se=one_se, test=test, as_json=as_json,
         sort=sort, top=top, metric=by,
     )  # fmt: skip
+
+
+def _say_what_is_missing(banks: Sequence[Bank], runs: Sequence[RunRecord], reporter: Reporter) -> None:
+    """Reports the runs of older states of the banks, and the banks without a run on the leaderboard."""
+    from featurebank.runs.run import load_runs
+
+    if old := sum(len(load_runs(bank, stale=True)) for bank in banks):
+        what = "this bank" if len(banks) == 1 else "these banks"
+        reporter.say(f"not shown: {counted(old, 'run')} of an older state of {what} (other images, labels or split)")
+    ranked = {run.directory for run in runs if not run.failure}
+    without = [bank.name for bank in banks if bank.path not in ranked]
+    if len(banks) > 1 and without:
+        reporter.say(f"without a run of this protocol: {', '.join(without)}")
 
 
 def log_runs(runs: Sequence[RunRecord], directory: Path | None) -> None:
@@ -241,37 +276,29 @@ def log_runs(runs: Sequence[RunRecord], directory: Path | None) -> None:
 
 
 def _show(
-    settings: Settings, bank: Bank, runs: Sequence[RunRecord], every: Sequence[RunRecord] = (), *, began: float,
+    settings: Settings, banks: Sequence[Bank], runs: Sequence[RunRecord], every: Sequence[RunRecord] = (), *,
+    began: float,
     folds: int | None = None, one_se: bool, test: bool, as_json: bool, sort: str | None = None, top: int | None = None,
     metric: Metric,
 ) -> None:  # fmt: skip
     """Prints runs; the selected run may occur only in `every`: after cross-validation it is trained without folds."""
+    from featurebank.bank.catalog import ALL_OF
+    from featurebank.bank.last_use import note_use
     from featurebank.runs.selection import choose_run, open_test
+    from featurebank.runs.several import bank_of
 
     best = choose_run(every or runs, folds=folds, rule="one-se" if one_se else "best", metric=metric)
+    bank = bank_of(best, banks)
+    if len(banks) > 1:  # the next command works on the bank of the best run
+        note_use(settings.cache, bank.path, click.get_current_context().info_name or "")
     if test:
         best = open_test(bank, best, reporter=settings.reporter())
     if as_json:
         board = board_json(runs, best, sort=sort, top=top, metric=metric)
         print_json({**board, "seconds": round(time.perf_counter() - began, 3)})
         return
+    name = bank.name if len(banks) == 1 else f"{ALL_OF}{bank.manifest.dataset['name']}"
     by = "" if metric.name == "accuracy" else f" --metric '{metric.name}'"
-    more = f"featurebank leaderboard --bank {bank.name}{by} --top"
+    more = f"featurebank leaderboard --bank {name}{by} --top"
     print_board(runs, best, more=more, top=top or SHOWN, sort=sort, metric=metric)
     print_best(bank, best, runs, metric=metric)
-
-
-def read_params(params: Sequence[str]) -> dict[str, Any]:
-    """Parses "-p KEY=VALUE" options; comma-separated numbers are a list, such as hidden_units=256,128."""
-    from featurebank.system.toml_files import parse_value
-
-    values = {}
-    for text in params:
-        name, equals, value = text.partition("=")
-        if not (equals and name):
-            message = f"-p {text}: expected KEY=VALUE, such as -p learning_rate=0.01"
-            raise click.UsageError(message)
-        parts = [parse_value(part.strip()) for part in value.split(",")]
-        numbers = len(parts) > 1 and all(type(part) in {int, float} for part in parts)
-        values[name.strip()] = parts if numbers else parse_value(value.strip())
-    return values

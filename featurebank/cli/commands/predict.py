@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from featurebank.cli.commands.heads import bank_option
+from featurebank.cli.commands.heads import banks_option
 from featurebank.cli.context import Settings, as_json
-from featurebank.cli.options import open_bank, without_defaults
+from featurebank.cli.options import open_banks, without_defaults
 from featurebank.cli.terminal import echo, echo_cells, print_json
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ _FORMATS = ("keras", "joined", "onnx", "openvino", "tflite")
     is_flag=True,
     help="Do not store what predict --coverage and --abstain-at-error need, and the features of the training images.",
 )
-@bank_option
+@banks_option
 @as_json
 @click.pass_obj
 def export(
@@ -55,16 +55,17 @@ def export(
     from featurebank.grafting.export_stage import ExportOptions, find_exportable, run_export
     from featurebank.grafting.formats import format_to_write
     from featurebank.runs.selection import find_run
+    from featurebank.runs.several import bank_of
 
     options = ExportOptions(proof=not no_proof, certainty=not no_certainty, **without_defaults(values))
     name, _ = format_to_write(file, options.format)  # before anything heavy is loaded
-    source = open_bank(settings, bank)
+    banks = open_banks(settings, bank)
     reporter = settings.reporter()
-    selected = find_exportable(source, run, file, options, reporter)
+    selected = find_exportable(banks, run, file, options, reporter)
     reporter.say(f"run {selected.run}: {selected.spec} on {selected.tap}")
     path = run_export(selected, file, options, reporter=reporter)
     if as_json:
-        graft = find_run(source, selected.run).graft if options.proof else None
+        graft = find_run(bank_of(selected, banks), selected.run).graft if options.proof else None
         proof = graft and {"images": graft["images"], "difference": graft["difference"]}
         print_json({"file": str(path), "format": name, "run": selected.run, "proof": proof})
     else:

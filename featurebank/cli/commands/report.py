@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from featurebank.cli.context import Settings, as_json
-from featurebank.cli.options import open_bank
+from featurebank.cli.options import open_banks
 from featurebank.cli.terminal import echo, print_json
 from featurebank.words import counted
 
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 @click.command()
 @click.option(
     "--bank", "banks", multiple=True, metavar="BANK",
-    help="Bank to report on; repeatable, for a page that compares several banks.  [default: the last used]",
+    help="Bank to report on; repeatable, for a page that compares several banks; all-of:DATASET is all banks of a "
+    "dataset.  [default: the last used]",
 )  # fmt: skip
 @click.option(
     "-o", "--output", type=click.Path(), default="report.html", show_default=True, metavar="FILE",
@@ -36,7 +37,7 @@ def report(settings: Settings, /, banks: tuple[str, ...], output: str, *, force:
 
     options = ReportOptions(output=output, force=force)
     check_report_path(output, force=force)  # before any bank is opened
-    opened = [open_bank(settings, name) for name in banks or (None,)]
+    opened = [bank for name in banks or (None,) for bank in open_banks(settings, name)]
     written = run_report(opened, options, reporter=settings.reporter())
     if as_json:
         print_json(report_json(written))

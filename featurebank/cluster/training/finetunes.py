@@ -25,6 +25,7 @@ from featurebank.cluster.training.head_checks import HeadAdmission
 from featurebank.errors import ClusterError, FeatureBankError, HeadError
 from featurebank.finetuning import FinetuneOptions, run_finetune
 from featurebank.runs.run import RunRecord, read_run
+from featurebank.runs.several import Banks, bank_of
 from featurebank.storage.caches import portable_path
 from featurebank.system.backing.directories import entries
 from featurebank.system.progress import SILENT, Reporter
@@ -52,10 +53,18 @@ class _Start:
 
 
 def run_finetunes(
-    starts: Sequence[RunRecord], options: FinetuneOptions, *, bank: Bank, tensorboard: Path | None = None,
+    starts: Sequence[RunRecord], options: FinetuneOptions, *, banks: Banks = (), tensorboard: Path | None = None,
     cluster: str | None = None, reporter: Reporter = SILENT,
 ) -> list[RunRecord]:  # fmt: skip
     """Does the work of `finetune_all`, with an options object.
+
+    Args:
+        starts: the runs to start from.
+        options: how they are fine-tuned.
+        banks: the banks of the runs, if the caller has them open.
+        tensorboard: a log directory of TensorBoard.
+        cluster: where to train; None for this process.
+        reporter: receives the progress and the warnings.
 
     Raises:
         ClusterError: the cluster cannot be reached or used.
@@ -64,11 +73,12 @@ def run_finetunes(
     """
     if cluster:
         check_address(cluster)
-        return _OnCluster(starts, options, bank, tensorboard, reporter).run(cluster)
+        return _on_cluster(cluster, starts, options, banks, tensorboard=tensorboard, reporter=reporter)
+    own = [bank_of(start, banks) for start in starts]
     if len(starts) == 1:
-        return [run_finetune(starts[0], options, bank=bank, tensorboard=tensorboard, reporter=reporter)]
+        return [run_finetune(starts[0], options, bank=own[0], tensorboard=tensorboard, reporter=reporter)]
     runs, failures = [], {}
-    for number, start in enumerate(starts, 1):
+    for number, (start, bank) in enumerate(zip(starts, own, strict=True), 1):
         reporter.say(f"fine-tune {number} of {len(starts)}, from run {start.run}")
         try:
             runs.append(run_finetune(start, options, bank=bank, tensorboard=tensorboard, reporter=reporter))
@@ -79,8 +89,31 @@ def run_finetunes(
     return runs
 
 
+def _on_cluster(
+    address: str, starts: Sequence[RunRecord], options: FinetuneOptions, banks: Banks, *, tensorboard: Path | None,
+    reporter: Reporter,
+) -> list[RunRecord]:  # fmt: skip
+    """Fine-tunes on a cluster, the starts of one bank after those of another; returns the runs in the order of starts.
+
+    Raises:
+        HeadError: some failed; the others are finished.
+    """
+    groups: dict[Path, list[RunRecord]] = {}
+    for start in starts:
+        groups.setdefault(start.directory, []).append(start)
+    runs: dict[str, RunRecord] = {}
+    failures: dict[str, str] = {}
+    for own in groups.values():
+        work = _OnCluster(own, options, bank_of(own[0], banks), tensorboard, reporter)
+        work.run(address)
+        runs |= work.runs
+        failures |= work.failures
+    _refuse_failures(failures, len(starts))
+    return [runs[start.run] for start in starts]
+
+
 class _OnCluster:
-    """Fine-tunes on the workers of a cluster."""
+    """Fine-tunes of runs of one bank on the workers of a cluster."""
 
     def __init__(
         self, starts: Sequence[RunRecord], options: FinetuneOptions, bank: Bank, tensorboard: Path | None,
@@ -92,11 +125,13 @@ class _OnCluster:
             self._events.topic, portable_path(bank.path), bank.digest, replace(options), named_functions(),
             None if tensorboard is None else str(tensorboard.absolute()), None,
         )  # fmt: skip
-        self._runs: dict[str, RunRecord] = {}
-        self._failures: dict[str, str] = {}
+        self.runs: dict[str, RunRecord] = {}
+        """The fine-tuned runs by the ids of their starts."""
+        self.failures: dict[str, str] = {}
+        """The reasons of failures by the ids of the starts."""
 
-    def run(self, address: str) -> list[RunRecord]:
-        """Returns the fine-tuned runs, in the order of their starts."""
+    def run(self, address: str) -> None:
+        """Fine-tunes all runs, or reports why one failed."""
         with contextlib.ExitStack() as stack:
             cluster = stack.enter_context(connect(address, reporter=self._reporter))
             if not cluster.local:
@@ -113,8 +148,6 @@ class _OnCluster:
                     self._finish(outcome)
                     advance(len(outcome.units))
             self._look()
-        _refuse_failures(self._failures, len(self._starts))
-        return [self._runs[start.run] for start in self._starts]
 
     def _arguments(self, starts: tuple[_Start, ...]) -> tuple[Any, ...]:
         return self._task, [start.run.run for start in starts]
@@ -127,10 +160,10 @@ class _OnCluster:
         results = outcome.value or [FinetuneResult("", failure=outcome.reason) for _ in outcome.units]
         for start, result in zip(outcome.units, results, strict=True):
             if result.failure:
-                self._failures[start.run.run] = result.failure
+                self.failures[start.run.run] = result.failure
                 self._reporter.warn(f"the fine-tune from run {start.run.run} failed: {result.failure}")
             else:
-                self._runs[start.run.run] = self._read(result.run)
+                self.runs[start.run.run] = self._read(result.run)
                 self._reporter.say(f"{start.run.run}: fine-tuned as run {result.run} by {result.worker}")
 
     def _read(self, name: str) -> RunRecord:

@@ -28,11 +28,13 @@ from featurebank.grid.files import Grid
 from featurebank.grid.jobs import Job, job
 from featurebank.grid.journal import Journal
 from featurebank.grid.options import GridOptions
+from featurebank.grid.several import train_on_banks
 from featurebank.grid.slices import Slice, cut
-from featurebank.grid.stage import Runner, in_this_process, train_grid
+from featurebank.grid.stage import Runner, in_this_process
 from featurebank.grid.time_budget import Clock
 from featurebank.grid.worker import LOOK_AGAIN_S
 from featurebank.runs.run import RunRecord
+from featurebank.runs.several import Banks
 from featurebank.storage.caches import portable_path
 from featurebank.system.backing.directories import entries
 from featurebank.system.progress import SILENT, Advance, Reporter, no_advance
@@ -45,8 +47,11 @@ _GRACE = 0.05
 """Workers end with the time budget by themselves; after this share of it they are left alone, because one may hang."""
 
 
-def run_grid(bank: Bank, grid: Grid, options: GridOptions, reporter: Reporter = SILENT) -> list[RunRecord]:
-    """Does the work of `train_heads`, in this process or, if the options name one, on a cluster."""
+def run_grid(banks: Banks, grid: Grid, options: GridOptions, reporter: Reporter = SILENT) -> list[RunRecord]:
+    """Does the work of `train_heads`, in this process or, if the options name one, on a cluster.
+
+    Of several banks, one after another is trained on the cluster.
+    """
     if options.cluster:
         check_address(options.cluster)
 
@@ -57,7 +62,7 @@ def run_grid(bank: Bank, grid: Grid, options: GridOptions, reporter: Reporter = 
         with ClusterRunner(bank, journal, clock=clock, specs=specs, options=options, reporter=reporter) as runner:
             yield runner
 
-    return train_grid(bank, grid, options, reporter, on_cluster if options.cluster else in_this_process)
+    return train_on_banks(banks, grid, options, reporter, on_cluster if options.cluster else in_this_process)
 
 
 class _BudgetSpentError(Exception):

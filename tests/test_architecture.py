@@ -288,6 +288,7 @@ COVERED_BY = {
     "cli/head_lists.py": "heads/test_lookup.py",
     "cli/network_view.py": "cli/commands/test_lists.py",
     "cli/inspection_view.py": "cli/commands/test_inspect.py",
+    "cli/variants_view.py": "cli/commands/test_run.py",
     "cli/commands/upkeep/banks.py": "cli/test_commands.py",
     "cli/commands/doctor.py": "cli/test_commands.py",
     "cli/commands/evaluate.py": "grafting/test_evaluation.py",

@@ -13,7 +13,6 @@ from featurebank.words import counted
 if TYPE_CHECKING:
     from featurebank.bank import Bank
     from featurebank.metrics import Metric
-    from featurebank.pipeline import VariantResult
     from featurebank.runs.comparison import Entry
     from featurebank.runs.costs.table import Cost, CostTable
     from featurebank.runs.run import RunRecord
@@ -263,28 +262,6 @@ def _validated(best: RunRecord, runs: Sequence[RunRecord], metric: Metric) -> st
         return own
     mean = f"{metric.name} {group.mean(metric):.4f}{_apart(spread(group, metric))}"
     return f"{mean} on {in_words(group.folds)} ({own} on the bank's own split)"
-
-
-def print_variants(results: Sequence[VariantResult]) -> None:
-    """Prints one line for each variant of a pipeline: the selected head and its metrics."""
-    from featurebank.cli.tables import print_table
-
-    columns = ("variant", "selected", "val acc", "95 % interval", "fine-tuned", "test acc", "seconds")
-    print_table(
-        columns, [_variant_cells(done) for done in results], right=("val acc", "95 % interval", "test acc", "seconds"),
-        whole=("variant",),
-    )  # fmt: skip
-
-
-def _variant_cells(variant: VariantResult) -> list[str]:
-    best, tuned = variant.result.chosen, variant.result.finetuned
-    val, test = best.metrics["val"], best.metrics.get("test")
-    low, high = val["accuracy_interval"]
-    gain = "-" if tuned is None else f"{(tuned.finetune or {})['gain']['accuracy'] * 100:+.1f} points"
-    return [
-        variant.name, str(best.spec), f"{val['accuracy']:.4f}", f"{low:.3f}-{high:.3f}", gain,
-        f"{test['accuracy']:.4f}" if test else "-", f"{variant.seconds:.1f}",
-    ]  # fmt: skip
 
 
 def sorted_entries(all_entries: Sequence[Entry], key: str | None) -> list[Entry]:

@@ -235,38 +235,6 @@ def open_bank(settings: Settings, name: str | None) -> Bank:
     return bank
 
 
-def open_banks(settings: Settings, name: str | None, *, all_banks: bool = False) -> list[Bank]:
-    """Opens the bank, or the banks, that a command works on: of "all-of:DATASET" all banks of the dataset.
-
-    Args:
-        settings: what stands before the command.
-        name: as `--bank` gives it; None takes the last used.
-        all_banks: take all banks of the dataset of this bank.
-    """
-    from featurebank.bank import Bank
-    from featurebank.bank.catalog import find_bank_path
-    from featurebank.bank.comparison.all_of import banks_of_dataset, dataset_name, dataset_of
-    from featurebank.bank.last_use import note_use
-    from featurebank.words import counted
-
-    cache, dataset = settings.cache, dataset_of(name)
-    if dataset is None and all_banks:
-        path = find_bank_path(cache, name)
-        cache, dataset = path.parent, dataset_name(path)
-    if dataset is None:
-        return [open_bank(settings, name)]
-    found = banks_of_dataset(cache, dataset)
-    reporter = settings.reporter()
-    for line in found.left_out:
-        reporter.say(line)
-    banks = [Bank(path) for path in found.paths]
-    names = ", ".join(bank.name for bank in banks)
-    reporter.say(f"{counted(len(banks), 'bank')} of {found.dataset} ({counted(len(banks[0]), 'image')}): {names}")
-    for bank in banks:
-        note_use(settings.cache, bank.path, click.get_current_context().info_name or "")
-    return banks
-
-
 def choose_bank(settings: Settings, name: str | None) -> Path:
     """Returns the directory of the bank that a command looks at; where no name is given, says which and why."""
     from featurebank.bank.catalog import find_bank_path

@@ -98,14 +98,7 @@ def expand_on(
 
 
 class _Heads:
-    """The heads of a grid for one bank.
-
-    Args:
-        bank: the bank.
-        taps: the taps for heads that name none themselves.
-        views: the number of augmented views.
-        sample: the number of training images.
-    """
+    """The heads of a grid for one bank; the arguments are those of `expand`."""
 
     def __init__(self, bank: Bank, taps: Sequence[str] | None, views: int, sample: int | None) -> None:
         self._bank, self._taps, self._views, self._sample = bank, taps or [default_tap(bank)], views, sample

@@ -11,7 +11,8 @@ import click
 
 from featurebank.cli.commands.heads import banks_option
 from featurebank.cli.context import Settings, as_json
-from featurebank.cli.options import cluster_option, open_banks, read_params, without_defaults
+from featurebank.cli.options import cluster_option, read_params, without_defaults
+from featurebank.cli.several_banks import open_banks
 from featurebank.cli.terminal import echo, print_json
 from featurebank.training.optimizers import OPTIMIZERS
 from featurebank.words import counted

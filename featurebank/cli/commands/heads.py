@@ -11,15 +11,14 @@ import click
 
 from featurebank.cli.context import Settings, as_json
 from featurebank.cli.leaderboard_view import SHOWN, SORT_KEYS, board_json, print_best, print_board, write_board_csv
-from featurebank.cli.options import cluster_option, open_banks, read_params, without_defaults
+from featurebank.cli.options import cluster_option, read_params, without_defaults
+from featurebank.cli.several_banks import open_banks, say_what_is_missing
 from featurebank.cli.terminal import print_json
-from featurebank.words import counted
 
 if TYPE_CHECKING:
     from featurebank.bank import Bank
     from featurebank.metrics import Metric
     from featurebank.runs.run import RunRecord
-    from featurebank.system.progress import Reporter
 
 
 def _number(context: click.Context, option: click.Parameter, value: str | None) -> int | str | None:
@@ -240,7 +239,7 @@ def leaderboard(
     by, reporter = metric_of(metric, banks[0].classes), settings.reporter()
     protocol = dataset_folds(banks[0])[0].protocol if folds == "given" else folds
     runs = ranked_runs(banks, folds=protocol, metric=by, reporter=reporter)
-    _say_what_is_missing(banks, runs, reporter)
+    say_what_is_missing(banks, runs, reporter)
     if measure:
         measure_speeds([(bank_of(run, banks), run.tap) for run in runs if not run.failure], reporter)
     if csv_file:
@@ -252,19 +251,6 @@ def leaderboard(
         settings, banks, runs, every, began=began, folds=runs.folds, one_se=one_se, test=test, as_json=as_json,
         sort=sort, top=top, metric=by,
     )  # fmt: skip
-
-
-def _say_what_is_missing(banks: Sequence[Bank], runs: Sequence[RunRecord], reporter: Reporter) -> None:
-    """Reports the runs of older states of the banks, and the banks without a run on the leaderboard."""
-    from featurebank.runs.run import load_runs
-
-    if old := sum(len(load_runs(bank, stale=True)) for bank in banks):
-        what = "this bank" if len(banks) == 1 else "these banks"
-        reporter.say(f"not shown: {counted(old, 'run')} of an older state of {what} (other images, labels or split)")
-    ranked = {run.directory for run in runs if not run.failure}
-    without = [bank.name for bank in banks if bank.path not in ranked]
-    if len(banks) > 1 and without:
-        reporter.say(f"without a run of this protocol: {', '.join(without)}")
 
 
 def log_runs(runs: Sequence[RunRecord], directory: Path | None) -> None:

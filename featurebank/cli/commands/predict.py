@@ -12,7 +12,8 @@ import click
 
 from featurebank.cli.commands.heads import banks_option
 from featurebank.cli.context import Settings, as_json
-from featurebank.cli.options import open_banks, without_defaults
+from featurebank.cli.options import without_defaults
+from featurebank.cli.several_banks import open_banks
 from featurebank.cli.terminal import echo, echo_cells, print_json
 
 if TYPE_CHECKING:

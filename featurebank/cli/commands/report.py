@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from featurebank.cli.context import Settings, as_json
-from featurebank.cli.options import open_banks
+from featurebank.cli.several_banks import open_banks
 from featurebank.cli.terminal import echo, print_json
 from featurebank.words import counted
 

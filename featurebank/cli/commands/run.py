@@ -11,8 +11,9 @@ from featurebank.cli.commands.race import print_round, race_json
 from featurebank.cli.commands.report import print_report, report_json
 from featurebank.cli.context import Settings, as_json
 from featurebank.cli.extraction_view import print_extraction, to_json
-from featurebank.cli.leaderboard_view import board_json, print_best, print_board, print_variants
+from featurebank.cli.leaderboard_view import board_json, print_best, print_board
 from featurebank.cli.terminal import echo, print_json
+from featurebank.cli.variants_view import print_variants
 from featurebank.words import counted
 
 if TYPE_CHECKING:

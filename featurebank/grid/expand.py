@@ -55,14 +55,12 @@ def expand_on(
     grid: Grid, banks: Sequence[Bank], taps: Sequence[str] | None = None, *, views: int | None = None,
     sample: int | None = None, reporter: Reporter = SILENT,
 ) -> list[list[HeadSpec]]:  # fmt: skip
-    """Returns the distinct specifications of a grid for each of several banks.
-
-    A head that one bank can hold and another cannot, because a tap is missing or has another shape, is left out there.
+    """Returns the distinct specifications of a grid for each bank, without the heads that only others can hold.
 
     Args:
         grid: the grid.
         banks: the banks.
-        taps: see `expand`, as are `views` and `sample`.
+        taps: see `expand`.
         views: the number of augmented views.
         sample: the number of training images.
         reporter: also receives a line for each bank that leaves out heads.
@@ -129,8 +127,7 @@ class _Heads:
 
     def report_gaps(self, reporter: Reporter) -> None:
         """Reports in one line the heads that other banks can hold, and this one cannot."""
-        if self._left_out:
-            reasons = dict.fromkeys(self._left_out)
+        if reasons := dict.fromkeys(self._left_out):
             more = f" (and {counted(len(reasons) - 1, 'other reason')})" if len(reasons) > 1 else ""
             reporter.say(
                 f"'{self._bank.name}' leaves out {counted(len(self._left_out), 'head')}: {next(iter(reasons))}{more}"

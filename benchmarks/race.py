@@ -121,7 +121,7 @@ def simulated_races(features: Sequence[np.ndarray], labels: np.ndarray, count: i
         classes = rng.choice(labels.max() + 1, int(rng.integers(3, labels.max() + 2)), replace=False)
         rows = rng.permutation(np.flatnonzero(np.isin(labels, classes)))
         rows = rows[: max(200, int(len(rows) * rng.uniform(0.6, 1)))]
-        whole = [_scored(part, labels, rows).accuracy for part in features]
+        whole = [float(_answers(part[rows], labels[rows]).mean(axis=1).max()) for part in features]
         left, used = _race(features, labels, rows, len(classes))
         regrets.append(max(whole) - whole[left[0]])
         firsts.append(max(whole) - max(whole[number] for number in left))

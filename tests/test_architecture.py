@@ -221,6 +221,7 @@ COVERED_BY = {
     "bank/pieces/waiting_rows.py": "bank/test_writer.py",
     "fitting/checks.py": "fitting/test_fit.py",
     "training/common_parameters.py": "fitting/test_weights.py",
+    "dataset/unlabelled_option.py": "api/test_unlabelled_images.py",
     "heads/streamed/progress.py": "heads/streamed/test_passes.py",
     # Advice: each part is observed in the stage's results.
     "advice/display.py": "advice/test_stage.py",

@@ -16,7 +16,7 @@ from featurebank.bank.maintenance.relabelling import relabel
 from featurebank.bank.manifest import load_manifest
 from featurebank.bank.pages.corrections import CORRECTIONS
 from featurebank.dataset.readers.text_encoding import decode_text
-from featurebank.dataset.unlabelled import UNLABELLED
+from featurebank.dataset.splits import UNLABELLED
 from featurebank.errors import ConfigError
 from featurebank.system.files import read_regular
 from featurebank.system.progress import SILENT, Reporter

@@ -12,7 +12,7 @@ from featurebank.advice.labelling import labelling_order
 from featurebank.advice.learning_curve import KERNEL_IMAGES
 from featurebank.advice.result import Labelling, QueuedImage
 from featurebank.dataset.decoding.levels import parse_levels
-from featurebank.dataset.unlabelled import UNLABELLED
+from featurebank.dataset.splits import UNLABELLED
 from featurebank.inspection.survey import survey
 from featurebank.similarity.queries import Queries
 from featurebank.words import counted, one_line

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 from featurebank.api.arguments.checks import checked
 from featurebank.api.arguments.data import SourceLike, as_spec, is_path
@@ -23,6 +23,7 @@ def load_dataset(
     limit: int | None = None,
     per_class: int | None = None,
     layout: str | None = None,
+    unlabelled: Literal["keep"] | None = None,
     columns: Mapping[str, str] | None = None,
     test: SourceLike | None = None,
     groups: str | None = None,
@@ -44,8 +45,11 @@ def load_dataset(
         per_class: number of images of each class to load; default all.
         layout: for a folder: "classes" or "splits", the meaning of its subfolders; by default, their names and content
             decide.
-        columns: for a table: the names of its columns for "path", "label" and "split"; by default these, or usual
-            alternatives, as "filename" and "class".
+        unlabelled: "keep" keeps images without a label, which are in no class and in no split: rows of a table with an
+            empty label, and images in a folder named "unlabelled"; by default, an empty label is an error, and a folder
+            of this name is a class.
+        columns: for a table: the names of its columns for "path", "label", "split" and "weight"; by default these, or
+            usual alternatives, as "filename" and "class".
         test: another dataset, as `spec`, whose images become the test split; its classes are matched by name. `split`
             then has two fractions, for training and validation.
         groups: which images belong together, as those of one patient: the name of a column of the dataset, or
@@ -71,9 +75,10 @@ def load_dataset(
     is_named = is_path(spec)
     options = DatasetOptions(
         split=split, seed=seed, classes=classes, limit=limit, per_class=per_class, layout=layout,
-        columns=columns if is_named else None, test=None if test is None else as_spec(test), groups=groups,
+        unlabelled=unlabelled if is_named else None, columns=columns if is_named else None,
+        test=None if test is None else as_spec(test), groups=groups,
     )  # fmt: skip
-    source = as_spec(spec, None if is_named else columns)
+    source = as_spec(spec, None if is_named else columns, None if is_named else unlabelled)
     with showing():  # built-in datasets and archives are downloaded
         return load_images(source, options)
 

@@ -15,7 +15,7 @@ from featurebank.api.arguments.heads import RunLike, as_run
 from featurebank.api.display import Shown, showing, warn_of_skipped
 from featurebank.api.inputs import as_images, is_pillow
 from featurebank.bank import Bank
-from featurebank.dataset.unlabelled import UNLABELLED
+from featurebank.dataset.splits import UNLABELLED
 from featurebank.dataset.values.catalog import is_frame
 from featurebank.explanation.explanations import Explanation, Explanations
 from featurebank.explanation.pictures import named_images

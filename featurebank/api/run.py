@@ -15,7 +15,7 @@ from featurebank.api.inputs import as_features, as_images, features_of
 from featurebank.api.predictions import ConfusionMatrix, Predictions
 from featurebank.bank import Bank
 from featurebank.dataset import Dataset
-from featurebank.dataset.unlabelled import UNLABELLED
+from featurebank.dataset.splits import UNLABELLED
 from featurebank.errors import DatasetError, FeatureBankError, HeadError
 from featurebank.fitting.joined.rows import feature_rows
 from featurebank.grafting import ExportOptions, LoadedModel, run_export

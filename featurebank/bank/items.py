@@ -17,7 +17,9 @@ from featurebank.bank.index import first_bits
 from featurebank.bank.pages.packed_text import PackedText
 from featurebank.system import digest
 
-MOST_SPLIT = 2
+NO_SPLIT = 3
+"""The value of `Items.splits` for images without a label, whose label is -1."""
+MOST_SPLIT = NO_SPLIT
 """The largest value of `Items.splits`."""
 
 
@@ -29,9 +31,9 @@ class Items:
     digests: np.ndarray
     """(n,) "S32"; several ids may share one."""
     labels: np.ndarray
-    """(n,) int32, indices of classes."""
+    """(n,) int32, indices of classes; -1 for images without a label."""
     splits: np.ndarray
-    """(n,) uint8: 0 train, 1 val, 2 test."""
+    """(n,) uint8: 0 train, 1 val, 2 test; 3 for images without a label, which are in no split."""
     metadata: Mapping[str, np.ndarray] = field(default_factory=dict)
     """Further columns of the dataset: (n,) numbers, booleans or strings each."""
 
@@ -89,8 +91,8 @@ class Items:
         if any(len(column) != count for column in (ids, self.labels, self.splits, *self.metadata.values())):
             message = "the columns of the table of images have different lengths"
             raise ValueError(message)
-        check_codes(self.labels, None if classes is None else classes - 1)
         check_codes(self.splits, MOST_SPLIT)
+        check_labels(self.labels, self.splits, None if classes is None else classes - 1)
         ids.check()
 
     @cached_property
@@ -105,9 +107,11 @@ class Items:
         """The digest of the images as heads see them: content, label and split of each, but not its id.
 
         Renaming and moving images does not change it; adding, removing, changing, relabelling an image or moving it to
-        another split does.
+        another split does. Images without a label do not count.
         """
         digests, labels, splits = self.digests, self.labels, self.splits
+        if (labelled := self._labelled) is not None:
+            digests, labels, splits = digests[labelled], labels[labelled], splits[labelled]
         if not is_ordered(digests):
             order = digest_order(digests)
             digests, labels, splits = digests[order], labels[order], splits[order]
@@ -124,7 +128,15 @@ class Items:
     def column_digest(self, column: np.ndarray) -> str:
         """Returns the digest of a column, (n,) numbers, as heads see it: the ids do not matter."""
         order = np.lexsort((column, self.splits, self.labels, np.array(self.digests)))
+        if (labelled := self._labelled) is not None:
+            order = order[np.isin(order, labelled)]
         return digest.of_array(column[order])
+
+    @property
+    def _labelled(self) -> np.ndarray | None:
+        """The positions of the images with a label, (m,) int64; None if all have one."""
+        labelled = self.splits != NO_SPLIT
+        return None if labelled.all() else np.flatnonzero(labelled)
 
     def _digest_of(self, _name: str, column: np.ndarray) -> str:
         """Returns the digest of a column, of the given name if nothing was reordered."""
@@ -218,6 +230,15 @@ def check_codes(codes: np.ndarray, most: int | None) -> None:
     """Raises ValueError if a label or the number of a split, (n,), is negative or larger than `most`."""
     if len(codes) and not (codes.min() >= 0 and (most is None or codes.max() <= most)):
         message = "a label or a split does not exist"
+        raise ValueError(message)
+
+
+def check_labels(labels: np.ndarray, splits: np.ndarray, most: int | None) -> None:
+    """Raises ValueError if a label, (n,), is larger than `most`, or negative although the image is in a split."""
+    labelled = splits != NO_SPLIT
+    check_codes(labels[labelled], most)
+    if not (labelled | (labels == -1)).all():
+        message = "an image in no split has a label"
         raise ValueError(message)
 
 

@@ -92,10 +92,11 @@ def _map(
     places = project(_vectors(bank, tap, positions), method, seed=seed)
     wrong = np.zeros(len(ids), bool) if predicted is None else predicted != labels
     sample = f"{len(rows)} of {len(ids)} " if len(rows) < len(ids) else ""
+    names = bank.label_names if (labels < 0).any() else bank.classes
     return image_map(
-        places, [ids[row] for row in rows.tolist()], labels[rows], bank.classes,
+        places, [ids[row] for row in rows.tolist()], labels[rows], names,
         predicted=None if predicted is None else predicted[rows], images=_thumbnails(bank, split, rows, wrong[rows]),
-        title=f"{_NAMES[method]} of {tap}, {sample}{SPLIT_WORDS[split]} images",
+        title=f"{_NAMES[method]} of {tap}, {sample}{SPLIT_WORDS.get(split, split)} images",
     )  # fmt: skip
 
 

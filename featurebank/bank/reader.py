@@ -18,12 +18,12 @@ from featurebank.bank.manifest import load_tables
 from featurebank.bank.pages.roles import RoleColumns
 from featurebank.bank.plots import BankPlots
 from featurebank.bank.rows import RowBlock, StoredRows
+from featurebank.dataset.splits import SPLIT_NAMES, SPLITS
 from featurebank.errors import RamLimitError, unknown_name
-from featurebank.system import digest, runtime
+from featurebank.system import runtime
 from featurebank.system.html import never_fails
 from featurebank.words import counted
 
-SPLITS = ("train", "val", "test")
 BLOCK_BYTES = 256 << 20
 """Default size of the blocks of `Bank.blocks`; smaller if `--ram` is small."""
 
@@ -87,15 +87,13 @@ class Bank(RoleColumns, BankPlots):
         The record of a run stores it, to identify the bank. The images' ids are not part of it, so that renamed files
         keep their runs.
         """
-        recipe = [self.manifest.key, self._items.content_digest, list(self.classes)]
-        return digest.of_recipe([*recipe, *self._role_digests()])
+        return self._identity(self._items.content_digest)
 
     @cached_property
     def former_digest(self) -> str:
         """`digest` as earlier versions computed it, from the ids, too; the records of their runs store this value."""
         assert self.manifest.items is not None
-        recipe = [self.manifest.key, self.manifest.items["digest"], list(self.classes)]
-        return digest.of_recipe([*recipe, *self._role_digests()])
+        return self._identity(self.manifest.items["digest"])
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -138,7 +136,7 @@ class Bank(RoleColumns, BankPlots):
         """Returns the ids of the images: their paths relative to the dataset's root, or their indices in an array.
 
         Args:
-            split: "train", "val" or "test"; None for all.
+            split: "train", "val", "test" or "unlabelled"; None for all.
         """
         if split is None:
             return list(self._items.ids)
@@ -158,7 +156,8 @@ class Bank(RoleColumns, BankPlots):
     def counts(self) -> dict[str, dict[str, int]]:
         """Returns the number of images by split and class: {split: {class: number}}, with every split and class."""
         size = len(self.classes)
-        cells = self._items.splits.astype(np.int64) * size + self._items.labels
+        rows = self._items.splits < len(SPLITS)  # images without a label are in no class
+        cells = self._items.splits[rows].astype(np.int64) * size + self._items.labels[rows]
         table = np.bincount(cells, minlength=len(SPLITS) * size).reshape(len(SPLITS), size).tolist()
         return {split: dict(zip(self.classes, row, strict=True)) for split, row in zip(SPLITS, table, strict=True)}
 
@@ -167,7 +166,7 @@ class Bank(RoleColumns, BankPlots):
         return np.array(self._items.digests) if split is None else self._items.digests_at(self._positions(split))
 
     def labels(self, split: str | None = None) -> np.ndarray:
-        """Returns the labels: (n,) int32, in the order of `ids`."""
+        """Returns the labels: (n,) int32, in the order of `ids`; -1 for images without one, see `label_names`."""
         return np.asarray(self._items.labels[self._positions(split)])
 
     def metadata(self, split: str | None = None) -> dict[str, np.ndarray]:
@@ -176,15 +175,15 @@ class Bank(RoleColumns, BankPlots):
         return {name: np.asarray(column[positions]) for name, column in self._items.metadata.items()}
 
     def splits(self) -> np.ndarray:
-        """Returns the split of each image: (n,) of "train", "val" or "test", in the order of `ids()`."""
-        return np.asarray(np.array(SPLITS)[self._items.splits])
+        """Returns the split of each image: (n,) of "train", "val", "test" or "unlabelled", in the order of `ids()`."""
+        return np.asarray(np.array(SPLIT_NAMES)[self._items.splits])
 
     def features(self, tap: str = "pooled", split: str | None = None, *, view: int = 0) -> np.ndarray:
         """Returns the features of a tap: (n, ...) float32, in the order of `ids`.
 
         Args:
             tap: one of `taps`.
-            split: "train", "val" or "test"; None for all.
+            split: "train", "val", "test" or "unlabelled"; None for all.
             view: 0 is the clean image, 1 to `views` are its augmented views.
 
         Raises:
@@ -225,7 +224,7 @@ class Bank(RoleColumns, BankPlots):
 
         Args:
             tap: one of `taps`.
-            split: "train", "val" or "test"; None for all.
+            split: "train", "val", "test" or "unlabelled"; None for all.
             view: 0 is the clean image, 1 to `views` are its augmented views.
             seed: determines the random order; pass another one for each epoch. None keeps the order of `ids`.
             block_bytes: the maximum size of a block in bytes, but with a seed a block holds at least one shard. The
@@ -295,6 +294,6 @@ class Bank(RoleColumns, BankPlots):
         """Returns the positions of a split's images in `ids()`: (n,) int64."""
         if split is None:
             return np.arange(len(self))
-        if split not in SPLITS:
-            raise unknown_name("split", split, SPLITS)
-        return np.flatnonzero(self._items.splits == SPLITS.index(split))
+        if split not in SPLIT_NAMES:
+            raise unknown_name("split", split, SPLIT_NAMES)
+        return np.flatnonzero(self._items.splits == SPLIT_NAMES.index(split))

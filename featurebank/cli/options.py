@@ -188,6 +188,11 @@ _OPTIONS = (
         help="Whether the folders inside the dataset are classes or splits.  [default: decided by their names]",
     ),
     click.option(
+        "--unlabelled", type=click.Choice(["keep"]),
+        help="Keep images without a label: rows of a table with an empty label, images in a folder named unlabelled.  "
+        "[default: an empty label is an error, and a folder of this name is a class]",
+    ),
+    click.option(
         "--test-dataset", metavar="DATASET",
         help="Another dataset, whose images become the test split; --split then takes two fractions.",
     ),

@@ -27,9 +27,12 @@ from featurebank.dataset.core import Contents, Dataset
 from featurebank.dataset.grouping.rule import check_apart, with_groups
 from featurebank.dataset.held_out import with_test
 from featurebank.dataset.options import DatasetOptions
+from featurebank.dataset.readers.column_names import KNOWN
 from featurebank.dataset.sources.remote import is_url
 from featurebank.dataset.spec_options import join_options, split_options
+from featurebank.dataset.splits import UNLABELLED
 from featurebank.dataset.subset import select_subset
+from featurebank.dataset.unlabelled_option import KEEP, is_kept
 from featurebank.dataset.values.registry import contents_for, is_value_spec
 from featurebank.errors import ConfigError, DatasetError, UnknownNameError, unknown_name
 
@@ -85,7 +88,7 @@ _KINDS = {
     ),
 }
 
-OPTIONS = {"folder:": ("layout",), "manifest:": ("path", "label", "split", "weight")}
+OPTIONS = {"folder:": ("layout", UNLABELLED), "manifest:": (*KNOWN, UNLABELLED)}
 """Names of the options that may follow "#" in a specification, by kind."""
 
 _BY_SUFFIX = {".npz": "npz:", ".csv": "manifest:", ".tsv": "manifest:", ".parquet": "manifest:"}
@@ -124,6 +127,7 @@ def load_images(spec: str, options: DatasetOptions) -> Dataset:
         return _split(contents_for(spec), options)
     kind, argument = _resolve(spec)
     argument = _with_options(kind, argument, layout, dict(options.columns or {}))
+    argument = _with_unlabelled(kind, argument, options.unlabelled)
     try:
         contents = _loader(kind)(argument)
         unused = _unused_lists(argument, contents) if kind == "folder:" else []
@@ -208,13 +212,27 @@ def _with_options(kind: str, argument: str, layout: Mapping[str, str], columns: 
             message = f"{name} is given for the dataset '{kind}{argument}': it applies only to '{home}'; leave it out"
             raise ConfigError(message)
     for name, column in columns.items():
-        if name not in OPTIONS["manifest:"]:
-            raise unknown_name("column", name, OPTIONS["manifest:"], "write path=file,label=class")
+        if name not in KNOWN:
+            raise unknown_name("column", name, KNOWN, "write path=file,label=class")
         if not column or set(column) & set("#,="):
             message = f"the column '{column}' for {name}: expected a name without '#', ',' and '='; rename the column"
             raise ConfigError(message)
     path, written = split_options(argument, OPTIONS.get(kind, ()))
     return join_options(path, {**written, **layout, **columns})
+
+
+def _with_unlabelled(kind: str, argument: str, value: str | None) -> str:
+    """Writes into a dataset's specification that images without a label stay in it."""
+    if not is_kept(value):
+        return argument
+    if kind not in OPTIONS:
+        message = (
+            f"{UNLABELLED} is given for the dataset '{kind}{argument}': only a folder and a table can have images "
+            "without a label; leave it out"
+        )
+        raise ConfigError(message)
+    path, written = split_options(argument, OPTIONS[kind])
+    return join_options(path, {**written, UNLABELLED: KEEP})
 
 
 def _overlooked(kind: str) -> list[str]:

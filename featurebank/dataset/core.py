@@ -20,7 +20,7 @@ from featurebank.dataset.decoding.levels import Depths, Levels
 from featurebank.dataset.fingerprint import Pixels, digest_all
 from featurebank.dataset.fingerprint_cache import digest_changed
 from featurebank.dataset.grouping.components import component_keys, components, spread_splits
-from featurebank.dataset.splits import SPLITS, assign
+from featurebank.dataset.splits import SPLITS, UNLABELLED, UNLABELLED_CODE, assign
 from featurebank.dataset.warning_lines import warning_lines
 from featurebank.errors import LostImageError
 from featurebank.system import digest
@@ -51,7 +51,7 @@ class Contents:
         spec: the canonical specification that loads the same dataset again.
         classes: names of the classes.
         ids: one unique id per image.
-        labels: (n,) int32, indices into `classes`.
+        labels: (n,) int32, indices into `classes`; -1 for images without a label.
         pixels: the source of the images.
         predefined: (n,) int8 split codes, -1 for images whose content decides; None if it decides for all.
         notes: notes for the user, one line each.
@@ -93,7 +93,7 @@ class Dataset:
             specification of the whole.
         classes: the class names, sorted.
         ids: one unique id per image: its path relative to the folder with "/", or its index in the arrays.
-        labels: (n,) int32 indices into `classes`.
+        labels: (n,) int32 indices into `classes`; -1 for images without a label.
         fractions: the fractions (train, val, test) for the images without a given split.
         seed: the seed of these images' splits.
         metadata: further columns of a manifest, (n,) arrays of int64, float64, bool or str; empty for other kinds. A
@@ -194,15 +194,24 @@ class Dataset:
 
     @functools.cached_property
     def splits(self) -> np.ndarray:
-        """(n,) uint8 codes: 0 train, 1 val, 2 test. See `featurebank.dataset.splits.assign`.
+        """(n,) uint8 codes: 0 train, 1 val, 2 test; 3 for an image without a label, which is in no split. See
+        `featurebank.dataset.splits.assign`.
 
         Where images have groups, those of one component (see `components`) share a split.
         """
+        return np.where(self.labels < 0, np.uint8(UNLABELLED_CODE), self._assigned())
+
+    def _assigned(self) -> np.ndarray:
         if self.groups is None or self.components is None:
             return assign(self.digests, self.contents.predefined, self.fractions, self.seed)
         keys, codes = component_keys(self.groups, self.components), self.contents.predefined
         codes = None if codes is None else spread_splits(codes, self.groups, self.components)
         return assign(keys, codes, self.fractions, self.seed)
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The names of labels: those of the classes, and "unlabelled", which label -1 is an index of, too."""
+        return (*self.classes, UNLABELLED)
 
     @functools.cached_property
     def components(self) -> np.ndarray | None:
@@ -269,7 +278,7 @@ class Dataset:
     def _table(self) -> np.ndarray:
         """Returns the number of readable images, (splits, classes)."""
         size = len(self.classes)
-        readable = self.digests != b""
+        readable = (self.digests != b"") & (self.labels >= 0)
         cells = self.splits[readable].astype(np.int64) * size + self.labels[readable]
         return np.bincount(cells, minlength=len(SPLITS) * size).reshape(len(SPLITS), size)
 

@@ -54,5 +54,5 @@ def first_of_each(labels: np.ndarray, classes: int) -> list[int]:
 def _counts(dataset: Dataset) -> dict[str, list[int]]:
     size = len(dataset.classes)
     if not dataset.is_fingerprinted:
-        return {"": np.bincount(dataset.labels, minlength=size).tolist()}
+        return {"": np.bincount(dataset.labels[dataset.labels >= 0], minlength=size).tolist()}
     return {split: list(row.values()) for split, row in dataset.counts().items() if split in SPLITS}

@@ -10,7 +10,7 @@ import numpy as np
 from featurebank.dataset.core import Contents
 from featurebank.dataset.decoding.levels import Depths
 from featurebank.dataset.fingerprint import Pixels, RedirectedPixels
-from featurebank.dataset.splits import SPLITS, TEST, UNDECIDED, check_fractions
+from featurebank.dataset.splits import NO_LABEL, SPLITS, TEST, UNDECIDED, check_fractions
 from featurebank.errors import ConfigError, DatasetError, unknown_name
 from featurebank.system import digest
 from featurebank.words import counted
@@ -102,5 +102,4 @@ def _matched(contents: Contents, test: Contents) -> np.ndarray:
             )
             raise unknown_name("class", name, contents.classes, hint)
     table = np.array([code[name] for name in test.classes], np.int32)
-    matched: np.ndarray = table[test.labels]
-    return matched
+    return np.where(test.labels < 0, np.int32(NO_LABEL), table[test.labels])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Literal
 
 from annotated_types import Ge, MaxLen, MinLen
 
@@ -41,6 +41,8 @@ class DatasetOptions(StageOptions):
     """What the folders in a folder are: "classes" or "splits"."""
     columns: _Columns | None = field(default=None, hash=False)
     """Of a table: what its columns are called."""
+    unlabelled: Literal["keep"] | None = None
+    """Of a folder or a table: whether images may be without a label."""
     groups: str | None = None
     """The column, or the rule on the path, that says which images belong together; their splits and folds are one."""
 

@@ -16,8 +16,10 @@ from PIL import Image
 
 from featurebank.dataset.decoding.decode import decode_thumbnail
 from featurebank.dataset.fingerprint import Pixels, RedirectedPixels
+from featurebank.dataset.readers.column_names import KNOWN
 from featurebank.dataset.sources.remote import is_url
 from featurebank.dataset.spec_options import split_options
+from featurebank.dataset.splits import UNLABELLED
 from featurebank.errors import BadImageError, LostImageError
 from featurebank.system import digest
 from featurebank.system.files import read_regular
@@ -204,7 +206,7 @@ def local_paths(spec: str, ids: Sequence[str]) -> list[str | None]:
     return [_path(place, name) for name in ids]
 
 
-_OPTIONS = ("layout", "path", "label", "split")
+_OPTIONS = ("layout", *KNOWN, UNLABELLED)
 
 
 def _path(place: str, name: str) -> str | None:

@@ -16,7 +16,14 @@ SPLITS = ("train", "val", "test")
 
 DEFAULT_FRACTIONS = (0.7, 0.15, 0.15)
 
-TRAIN, VAL, TEST = range(3)
+TRAIN, VAL, TEST, UNLABELLED_CODE = range(4)
+"""The codes of the splits, and that of images without a label, which are in no split."""
+UNLABELLED = "unlabelled"
+"""What stands in the place of the split, and of the class, of an image without a label."""
+NO_LABEL = -1
+"""The label of an image without one."""
+SPLIT_NAMES = (*SPLITS, UNLABELLED)
+"""What the code of an image's split means."""
 UNDECIDED = -1
 
 _TOLERANCE = 1e-6
@@ -119,6 +126,21 @@ def assign(
         carved = predefined == TRAIN
         codes[carved] = _place(uniform(digests[carved], seed), (train / (train + val), val / (train + val), 0.0))
     return codes
+
+
+def given_splits(codes: Sequence[int], labels: Sequence[int] | np.ndarray) -> np.ndarray | None:
+    """Returns the splits that a dataset gives its images: (n,) int8 codes, -1 for those whose content decides.
+
+    Args:
+        codes: (n,) codes of `SPLITS`, or -1.
+        labels: (n,) labels; an image without one is in no split, whatever its code.
+
+    Returns:
+        The codes; None if nothing is held out, so that the content decides for all images.
+    """
+    labelled = np.asarray(labels) >= 0
+    given = np.where(labelled, np.asarray(codes, np.int8), np.int8(UNDECIDED))
+    return None if set(np.unique(given[labelled]).tolist()) in ({UNDECIDED}, {TRAIN}, set()) else given
 
 
 def _hashed(keyed: Any, digest: bytes) -> bytes:

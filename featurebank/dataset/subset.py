@@ -14,6 +14,7 @@ from featurebank.dataset.class_names import in_order
 from featurebank.dataset.core import Contents
 from featurebank.dataset.decoding.levels import Depths
 from featurebank.dataset.fingerprint import Pixels, RedirectedPixels
+from featurebank.dataset.splits import NO_LABEL
 from featurebank.errors import ConfigError, unknown_name
 from featurebank.system import digest
 from featurebank.words import counted
@@ -93,12 +94,15 @@ def select_subset(contents: Contents, subset: Subset) -> Contents:
         return contents
     classes = subset.classes or contents.classes
     labels = _relabelled(contents, classes)
-    positions = np.flatnonzero(labels >= 0)
+    sampled = subset.per_class is not None or subset.limit is not None
+    positions = np.flatnonzero((labels >= 0) | ((contents.labels < 0) & (not sampled)))
     notes: list[str] = []
-    if subset.per_class is not None or subset.limit is not None:
+    if sampled:
+        notes += ["images without a label are not in a sample: they are left out"] * bool((contents.labels < 0).any())
         order = positions[np.argsort(numbers([contents.ids[index] for index in positions]), kind="stable")]
         if subset.per_class is not None:
-            order, notes = _of_each_class(order, labels, classes, subset.per_class)
+            order, short = _of_each_class(order, labels, classes, subset.per_class)
+            notes += short
         positions = np.sort(order[: subset.limit])
     return dataclasses.replace(
         contents,
@@ -137,8 +141,7 @@ def _relabelled(contents: Contents, classes: tuple[str, ...]) -> np.ndarray:
             hint = f"'{contents.spec}' has {counted(len(contents.classes), 'class')}"
             raise unknown_name("class", name, contents.classes, hint)
         table[code[name]] = new
-    labels: np.ndarray = table[contents.labels]
-    return labels
+    return np.where(contents.labels < 0, np.int32(NO_LABEL), table[contents.labels])
 
 
 def _of_each_class(

@@ -17,12 +17,9 @@ from featurebank.dataset.fingerprint import Pixels
 from featurebank.dataset.readers.walk import image_files
 from featurebank.dataset.sources.arrays import Arrays
 from featurebank.dataset.sources.paths import Paths
-from featurebank.dataset.splits import DEFAULT_FRACTIONS
+from featurebank.dataset.splits import DEFAULT_FRACTIONS, UNLABELLED
 from featurebank.errors import DatasetError
 from featurebank.system import digest
-
-UNLABELLED = "unlabelled"
-"""The class, and the prefix of the names, of datasets without labels."""
 
 _RANKS = (3, 4)
 _CHANNELS = 3

@@ -9,6 +9,7 @@ import numpy as np
 
 from featurebank.dataset.class_names import look_alikes, on_a_scale
 from featurebank.dataset.splits import SPLITS, TRAIN
+from featurebank.dataset.unlabelled_option import class_lines, unlabelled_line
 from featurebank.dataset.weights import describe_weights
 from featurebank.system.alike import enumerate_some
 from featurebank.words import counted
@@ -37,8 +38,10 @@ def warning_lines(dataset: Dataset, table: np.ndarray) -> Iterator[str]:
         yield from _rare_lines(dataset.classes, totals)
         yield from _split_lines(dataset, table)
         yield from _weight_lines(dataset)
+        yield from unlabelled_line(dataset.labels[dataset.digests != b""])
+        yield from class_lines(dataset.classes)
         if dataset.components is not None:
-            readable = dataset.digests != b""
+            readable = (dataset.digests != b"") & (dataset.labels >= 0)
             yield from group_lines(dataset.components[readable], dataset.splits[readable])
 
 

@@ -185,9 +185,9 @@ class _ExplanationJob:
         return self._subject.probabilities(self._rows(self._features(np.full(len(squares), -1), squares)))
 
     def _label(self, position: int) -> str | None:
-        """Returns the class that the bank has for an image, unless the test split is closed for the run."""
+        """Returns the class of an image in the bank; None without one, or if the test split is closed for the run."""
         bank = self._subject.bank
-        if position < 0 or (self._closed and self._splits[position] == "test"):
+        if position < 0 or self._labels[position] < 0 or (self._closed and self._splits[position] == "test"):
             return None
         return str(bank.classes[self._labels[position]])
 

@@ -14,7 +14,7 @@ from featurebank.backbone import Backbone
 from featurebank.backbone.recorded import load_recorded
 from featurebank.bank import Bank
 from featurebank.dataset import Dataset
-from featurebank.dataset.unlabelled import UNLABELLED
+from featurebank.dataset.splits import UNLABELLED
 from featurebank.errors import BankDamagedError, BankReadOnlyError
 from featurebank.extraction.options import ExtractOptions
 from featurebank.extraction.stage import extract_rows

@@ -87,7 +87,7 @@ def _own_folds(bank: Bank) -> tuple[list[str], np.ndarray, int]:
     """Returns the names of the dataset's folds, the fold of each training and validation image, (n,) int64, and their
     identifier.
     """
-    positions = np.flatnonzero(bank.splits() != "test")
+    positions = positions_in(bank, "train", "val")
     column = bank.metadata().get(FOLD)
     if column is None:
         message = (
@@ -127,7 +127,7 @@ def check_folds(bank: Bank, folds: int) -> str | None:
     Raises:
         DatasetError: there are fewer distinct images (or groups) than folds, or all but one belong to one class.
     """
-    positions = np.flatnonzero(bank.splits() != "test")
+    positions = positions_in(bank, "train", "val")
     digests, labels = bank.digests()[positions], bank.labels()[positions]
     if (parts := bank.groups()) is not None:
         return few_groups(bank, folds, parts[positions], labels)
@@ -155,7 +155,7 @@ def check_folds(bank: Bank, folds: int) -> str | None:
 
 def fold_positions(bank: Bank, fold: Fold, *, inside: bool) -> np.ndarray:
     """Returns the positions in `bank.ids()` of the images in a fold, or of those in the other folds: (n,) int64."""
-    positions = np.flatnonzero(bank.splits() != "test")
+    positions = positions_in(bank, "train", "val")
     chosen = _is_inside(bank, positions, fold)
     return np.asarray(positions[chosen if inside else ~chosen])
 

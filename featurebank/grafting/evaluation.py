@@ -121,12 +121,13 @@ def evaluate_model(
 
 def _places(dataset: Dataset, split: str) -> list[int]:
     if split == ALL:
-        return list(range(len(dataset)))
+        return [int(place) for place in np.flatnonzero(dataset.labels >= 0)]
     if split not in dataset.split_names:
         raise unknown_name("split", split, [*dataset.split_names, ALL])
     positions = np.flatnonzero(dataset.splits == dataset.split_names.index(split)).tolist()
     if not positions:
-        filled = ", ".join(dataset.split_names[place] for place in np.unique(dataset.splits).tolist())
+        codes = np.unique(dataset.splits[dataset.labels >= 0]).tolist()
+        filled = ", ".join(dataset.split_names[code] for code in codes)
         message = f"split '{split}' of '{dataset.spec}' has no images: expected one of {filled}, {ALL}"
         raise ConfigError(message)
     return [int(place) for place in positions]

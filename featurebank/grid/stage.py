@@ -166,8 +166,9 @@ class _GridRun:
         self._journal.rename(jobs)
         if jobs:
             self._reporter.say(f"{counted(len(jobs), 'run')}: {len(jobs) - missing} trained before, {missing} to train")
-        if missing and (line := self._bank.weight_line()):
-            self._reporter.say(line)
+        for line in (self._bank.weight_line(), self._bank.unlabelled_line()):
+            if missing and line:
+                self._reporter.say(line)
         if missing and self._options.folds:
             check_splits(self._bank)  # the best head is finally trained on it
             if isinstance(self._options.folds, int) and (few := check_folds(self._bank, self._options.folds)):

@@ -158,8 +158,11 @@ def run_inspection(
     usable = result.usable
     width, height = result.widths[usable].astype(np.float64), result.heights[usable].astype(np.float64)
     counts = look.count(dataset, usable)
-    same = look.duplicates(dataset, usable, MOST_GROUPS)
-    alike = None if bank is None else near_duplicates(dataset, usable, bank, threshold=options.near, reporter=reporter)
+    labelled = usable & (dataset.labels >= 0)  # a copy without a label is neither on another side nor mislabelled
+    same = look.duplicates(dataset, labelled, MOST_GROUPS)
+    alike = None
+    if bank is not None:
+        alike = near_duplicates(dataset, labelled, bank, threshold=options.near, reporter=reporter)
     samples = _samples(dataset, usable, options.sample, options.seed)
     return Inspection(
         dataset=dataset.spec,

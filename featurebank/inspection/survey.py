@@ -138,6 +138,7 @@ def survey(
 def count(dataset: Dataset, usable: np.ndarray) -> dict[str, dict[str, int]]:
     """Counts the usable images like `Dataset.counts`: {split: {class: number}}, with every split and every class."""
     size = len(dataset.classes)
+    usable = usable & (dataset.labels >= 0)
     cells = dataset.splits[usable].astype(np.int64) * size + dataset.labels[usable]
     table = np.bincount(cells, minlength=len(SPLITS) * size).reshape(len(SPLITS), size)
     return {

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, overload
 
-from featurebank.dataset.unlabelled import UNLABELLED
+from featurebank.dataset.splits import UNLABELLED
 from featurebank.runs.leaderboard import data_frame
 from featurebank.storage.caches import shown_path
 from featurebank.system.html import never_fails

@@ -71,7 +71,7 @@ def _neighbours(queries: Queries, bank: Bank, found: list[Nearest], top: int) ->
     lists = []
     for query, own, (positions, cosines) in zip(queries.items, queries.digests(bank), places, strict=True):
         rows = tuple(
-            Neighbour(name, bank.classes[labels[place]], str(splits[place]), cosine, _present(path),
+            Neighbour(name, bank.label_names[labels[place]], str(splits[place]), cosine, _present(path),
                       bytes(digests[place]) == own, place)
             for place, cosine, (name, path) in zip(
                 positions.tolist(), cosines.tolist(), itertools.islice(files, len(positions)), strict=True
@@ -88,7 +88,7 @@ def _itself(
     place = query.position
     if place < 0:
         return None, None, None, None
-    return bank.ids_at([place])[0], bank.classes[labels[place]], str(splits[place]), place
+    return bank.ids_at([place])[0], bank.label_names[labels[place]], str(splits[place]), place
 
 
 def _present(path: str | None) -> str | None:

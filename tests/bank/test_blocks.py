@@ -10,8 +10,9 @@ import h5py
 import numpy as np
 import pytest
 
-from featurebank.bank.reader import SPLITS, Bank
+from featurebank.bank.reader import Bank
 from featurebank.bank.writer import BankWriter
+from featurebank.dataset.splits import SPLITS
 from featurebank.errors import DiskFullError, RamLimitError
 from featurebank.system import runtime
 

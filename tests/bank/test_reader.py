@@ -14,8 +14,9 @@ import pytest
 from featurebank.bank.items import Items
 from featurebank.bank.maintenance.garbage import collect
 from featurebank.bank.manifest import Manifest, load_items, load_manifest
-from featurebank.bank.reader import SPLITS, Bank
+from featurebank.bank.reader import Bank
 from featurebank.bank.rows import as_float32
+from featurebank.dataset.splits import SPLITS
 from featurebank.errors import BankDamagedError, BankIncompleteError, ConfigError, UnknownNameError
 
 

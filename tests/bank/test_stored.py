@@ -15,8 +15,9 @@ from featurebank.bank.maintenance.garbage import collect, plan_gc
 from featurebank.bank.maintenance.merge import merge_banks
 from featurebank.bank.maintenance.verify import verify_bank
 from featurebank.bank.manifest import FORMAT_VERSION, load_manifest
-from featurebank.bank.reader import SPLITS, Bank
+from featurebank.bank.reader import Bank
 from featurebank.bank.writer import BankWriter, row_keys
+from featurebank.dataset.splits import SPLITS
 from featurebank.runs.run import load_runs
 
 DATA = Path(__file__).resolve().parents[1] / "data"

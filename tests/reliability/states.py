@@ -23,8 +23,9 @@ import numpy as np
 from featurebank.bank.items import Items
 from featurebank.bank.maintenance.garbage import collect
 from featurebank.bank.pages import item_runs, item_table, shard_pages
-from featurebank.bank.reader import SPLITS, Bank
+from featurebank.bank.reader import Bank
 from featurebank.bank.writer import BankWriter, row_keys
+from featurebank.dataset.splits import SPLITS
 from featurebank.errors import BankDamagedError
 
 RECIPE = {"backbone": "net", "weights": "w", "views": None}

@@ -14,8 +14,8 @@ from listener import Listener
 from featurebank import evaluate_test, train_heads
 from featurebank.bank import Bank
 from featurebank.bank.items import Items
-from featurebank.bank.reader import SPLITS
 from featurebank.bank.writer import BankWriter
+from featurebank.dataset.splits import SPLITS
 from featurebank.runs.openings import DIRECTORY, record_opening
 from featurebank.runs.run import RunRecord, load_runs
 

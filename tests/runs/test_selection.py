@@ -16,9 +16,9 @@ from listener import Listener
 from featurebank import evaluate_test, leaderboard, metrics, select, train_heads
 from featurebank.bank import Bank
 from featurebank.bank.items import Items
-from featurebank.bank.reader import SPLITS
 from featurebank.bank.rows import StoredRows
 from featurebank.bank.writer import BankWriter
+from featurebank.dataset.splits import SPLITS
 from featurebank.errors import DatasetError, HeadError
 from featurebank.heads.storage.saving import save_head
 from featurebank.runs.refitting import trained_head

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -75,13 +75,15 @@ def as_texts(value: str | Sequence[str]) -> list[str]:
     return [value] if isinstance(value, str) else list(value)
 
 
-def as_spec(value: DatasetLike, columns: Mapping[str, str] | None = None) -> str:
+def as_spec(
+    value: DatasetLike, columns: Mapping[str, str] | None = None, unlabelled: Literal["keep"] | None = None
+) -> str:
     """Returns the specification of a dataset that is not a `Dataset` yet.
 
     Raises:
         DatasetError: images, labels or paths are wrong.
     """
-    return os.fspath(value) if isinstance(value, str | os.PathLike) else spec_of_value(value, columns)
+    return os.fspath(value) if isinstance(value, str | os.PathLike) else spec_of_value(value, columns, unlabelled)
 
 
 def as_dataset(value: DatasetLike) -> Dataset:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from featurebank.bank.items import Items
-from featurebank.bank.reader import SPLITS
+from featurebank.dataset.splits import SPLITS
 from featurebank.dataset.weights import WEIGHT
 from featurebank.errors import ConfigError
 from featurebank.system.alike import enumerate_some
@@ -40,7 +40,7 @@ def split_again(
     keys = [table.digests for table in tables] if keys is None else keys
     splits = map(resplit.assign, keys)
     fresh = [
-        Items(table.ids, table.digests, table.labels, new, table.metadata)
+        Items(table.ids, table.digests, table.labels, np.where(table.labels < 0, table.splits, new), table.metadata)
         for table, new in zip(tables, splits, strict=True)
     ]
     moved = sum(int((old.splits != new.splits).sum()) for old, new in zip(tables, fresh, strict=True))
@@ -79,13 +79,15 @@ def check_splits(tables: Sequence[Items], names: Sequence[str]) -> None:
 def _splits_of(contents: np.ndarray, table: Items) -> np.ndarray:
     """Returns the splits in which a table has each content: (n,) uint8, one bit per split."""
     splits = np.zeros(len(contents), np.uint8)
-    np.bitwise_or.at(splits, np.searchsorted(contents, table.digests), np.left_shift(1, table.splits).astype(np.uint8))
+    labelled = table.labels >= 0  # the others are in no split
+    bits = np.left_shift(1, table.splits[labelled]).astype(np.uint8)
+    np.bitwise_or.at(splits, np.searchsorted(contents, table.digests[labelled]), bits)
     return splits
 
 
 def _where(table: Items, content: bytes) -> str:
     places = np.flatnonzero(table.digests == content).tolist()
-    splits = sorted({SPLITS[table.splits[place]] for place in places})
+    splits = sorted({SPLITS[table.splits[place]] for place in places if table.labels[place] >= 0})
     return f"'{table.ids[places[0]]}' in {' and '.join(splits)}"
 
 
@@ -110,15 +112,17 @@ def without_weights(records: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
 
 def labelled_differently(tables: Sequence[Items]) -> Iterator[str]:
     """Yields a line if images with the same content have several labels."""
-    contents, where = np.unique(np.concatenate([table.digests for table in tables]), return_inverse=True)
-    labels = np.concatenate([table.labels for table in tables])
+    every = np.concatenate([table.labels for table in tables])
+    labelled = every >= 0
+    contents, where = np.unique(np.concatenate([table.digests for table in tables])[labelled], return_inverse=True)
+    labels = every[labelled]
     low, high = np.full(len(contents), np.iinfo(np.int32).max), np.full(len(contents), -1)
     np.minimum.at(low, where, labels)
     np.maximum.at(high, where, labels)
     wrong = np.flatnonzero(low != high)
     if len(wrong):
         ids = [name for table in tables for name in table.ids]
-        first = [ids[place] for place in np.flatnonzero(where == wrong[0]).tolist()]
+        first = [ids[place] for place in np.flatnonzero(labelled)[where == wrong[0]].tolist()]
         shown = " and ".join(f"'{name}'" for name in first[:2])
         yield f"{_images(len(wrong))} labelled in more than one way (the first: {shown}): only one label can be correct"
 

@@ -29,6 +29,7 @@ from featurebank.bank.shard import read_keys
 from featurebank.bank.writer import BankWriter, event
 from featurebank.dataset.class_names import in_order
 from featurebank.dataset.grouping.components import GROUPS
+from featurebank.dataset.splits import NO_LABEL
 from featurebank.dataset.weights import WEIGHT
 from featurebank.errors import BankDamagedError, ConfigError, DatasetWarning
 from featurebank.system.progress import SILENT, Reporter
@@ -206,7 +207,13 @@ def _relabelled(part: _MergedBank, classes: Sequence[str], *, prefix: bool, weig
     metadata = dict(part.items.metadata)
     if weighted and WEIGHT not in own:
         metadata[WEIGHT] = np.ones(len(part.items))
-    return Items(ids, part.items.digests, table[part.items.labels], part.items.splits, metadata)
+    return Items(
+        ids,
+        part.items.digests,
+        np.where(part.items.labels < 0, np.int32(NO_LABEL), table[part.items.labels]),
+        part.items.splits,
+        metadata,
+    )
 
 
 def _join(tables: Sequence[Items], *, weighted: bool) -> Items:

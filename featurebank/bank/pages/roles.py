@@ -17,6 +17,8 @@ from featurebank.bank.items import Items
 from featurebank.bank.pages.page import damaged
 from featurebank.bank.pages.stored_items import REMEDY
 from featurebank.dataset.grouping.components import GROUP, GROUPS, components
+from featurebank.dataset.splits import UNLABELLED
+from featurebank.dataset.unlabelled_option import unlabelled_line
 from featurebank.dataset.weights import WEIGHT, describe_weights
 from featurebank.system import digest
 
@@ -30,6 +32,20 @@ class RoleColumns:
     path: Path
     manifest: Manifest
     _items: Items
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The names of labels: those of the classes, and "unlabelled", which label -1 is an index of, too.
+
+        Example:
+            >>> bank.label_names[-1], bank.label_names[:-1] == bank.classes
+            ('unlabelled', True)
+        """
+        return (*self.manifest.dataset["classes"], UNLABELLED)
+
+    def unlabelled_line(self) -> str | None:
+        """Returns one line for the user about the images without a label; None if all have one."""
+        return next(unlabelled_line(np.full(len(self._positions(UNLABELLED)), -1)), None)
 
     @property
     def weight_column(self) -> str | None:
@@ -100,6 +116,11 @@ class RoleColumns:
         if weights is None or not (np.isfinite(weights).all() and (weights >= 0).all()):
             raise damaged(self.path, REMEDY)
         return weights
+
+    def _identity(self, table: str) -> str:
+        """Returns the digest of all that heads are trained on, from that of the table of images."""
+        recipe = [self.manifest.key, table, list(self.manifest.dataset["classes"]), *self._role_digests()]
+        return digest.of_recipe(recipe)
 
     def _role_digests(self) -> list[dict[str, str]]:
         """Returns the digests of these columns, for the digest of the bank; empty without any."""

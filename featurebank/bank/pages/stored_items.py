@@ -11,7 +11,7 @@ from typing import TypeVar, overload
 import numpy as np
 
 from featurebank.bank.index import first_bits
-from featurebank.bank.items import MOST_SPLIT, Items, check_codes, check_text, digest_order, read_names
+from featurebank.bank.items import MOST_SPLIT, Items, check_codes, check_labels, check_text, digest_order, read_names
 from featurebank.bank.pages.packed_text import PackedText
 from featurebank.bank.pages.page import Page, damaged
 from featurebank.system import digest
@@ -54,7 +54,7 @@ class StoredItems(Items):
     def labels(self) -> np.ndarray:
         """(n,) int32."""
         labels = self._merged(self._columns("labels"))
-        self._checked(lambda: check_codes(labels, None if self._classes is None else self._classes - 1))
+        self._checked(lambda: check_labels(labels, self.splits, None if self._classes is None else self._classes - 1))
         return labels
 
     @cached_property

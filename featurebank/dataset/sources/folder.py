@@ -17,7 +17,8 @@ from featurebank.dataset.readers.walk import Listing, list_images, no_images, re
 from featurebank.dataset.sources.folder_tree import tree_of
 from featurebank.dataset.sources.layout import ClassTree, find_layout, place_files
 from featurebank.dataset.spec_options import join_options, split_options
-from featurebank.dataset.splits import TRAIN
+from featurebank.dataset.splits import NO_LABEL, UNDECIDED, UNLABELLED, given_splits
+from featurebank.dataset.unlabelled_option import in_unlabelled_folder, is_kept
 from featurebank.errors import DatasetError
 from featurebank.system import digest
 from featurebank.system.files import read_regular
@@ -74,12 +75,13 @@ def load(argument: str) -> Contents:
 
     Args:
         argument: the folder's path; `~` is the home directory. A following "#layout=classes" or "#layout=splits" states
-            the meaning of its subfolders, if they are ambiguous.
+            the meaning of its subfolders, if they are ambiguous; "#unlabelled=keep" says that images in folders named
+            "unlabelled" have no label.
 
     Raises:
         DatasetError: the folder is missing, cannot be listed, or is not laid out like this.
     """
-    path, options = split_options(argument, ["layout"])
+    path, options = split_options(argument, ["layout", UNLABELLED])
     root = absolute(path)
     _check_root(root)
     listing = list_images(root)
@@ -87,15 +89,20 @@ def load(argument: str) -> Contents:
         raise no_images(root, listing)
     odd = readable_ids(listing.files)
     listing.files.sort()
-    layout = find_layout(root, tree_of(listing.files), options.get("layout"))
-    places = place_files(listing.files, layout.parts)
-    ids = tuple(name for name, place in zip(listing.files, places, strict=True) if place)
-    placed = [place for place in places if place]
-    classes = in_order({name for _, name in set(placed)})
-    code = {name: number for number, name in enumerate(classes)}
+    kept = is_kept(options.get(UNLABELLED))
+    unlabelled = set(filter(in_unlabelled_folder, listing.files)) if kept else set()
+    files = [name for name in listing.files if name not in unlabelled]
+    layout = find_layout(root, tree_of(files), options.get("layout"))
+    places = place_files(files, layout.parts)
+    place_of = {name: place for name, place in zip(files, places, strict=True) if place}
+    ids = tuple(name for name in listing.files if name in place_of or name in unlabelled)
+    placed = [place_of.get(name, (ClassTree(""), "")) for name in ids]
+    classes = in_order({name for _, name in set(placed)} - {""})
+    code = {"": NO_LABEL, **{name: number for number, name in enumerate(classes)}}
+    labels = np.fromiter((code[name] for _, name in placed), np.int32, len(placed))
     notes = [
         *layout.notes,
-        *_unlabelled(listing.files, places, layout.left_out),
+        *_unplaced(files, places, layout.left_out),
         *listing.notes,
         *_empty(listing, layout.parts, classes),
     ]
@@ -104,9 +111,9 @@ def load(argument: str) -> Contents:
         spec=join_options(f"folder:{root}", options),
         classes=classes,
         ids=ids,
-        labels=np.fromiter((code[name] for _, name in placed), np.int32, len(placed)),
+        labels=labels,
         pixels=Files(root, ids, odd),
-        predefined=_predefined([part.split for part, _ in placed]),
+        predefined=given_splits([UNDECIDED if part.split is None else part.split for part, _ in placed], labels),
         notes=(*notes, *unread_note(listing.others)),
         metadata=_folds([part.fold for part, _ in placed]),
     )
@@ -137,7 +144,7 @@ def _check_root(root: str) -> None:
         raise DatasetError(message)
 
 
-def _unlabelled(
+def _unplaced(
     files: Sequence[str], places: Sequence[tuple[ClassTree, str] | None], folders: Sequence[str]
 ) -> list[str]:
     """Returns a note about the images outside class folders, except in folders that have their own note."""
@@ -155,12 +162,6 @@ def _empty(listing: Listing, parts: Iterable[ClassTree], classes: tuple[str, ...
     beside = [name.rpartition("/") for name in sorted(listing.folders)]
     empty = [f"{place}/{last}" if place else last for place, _, last in beside if place in places and last not in known]
     return [f"folder '{name}' has no images: it is not a class" for name in empty]
-
-
-def _predefined(codes: list[int | None]) -> np.ndarray | None:
-    if set(codes) <= {None, TRAIN}:
-        return None  # nothing is held out, so there is no given split
-    return np.array(codes, np.int8)
 
 
 def _folds(numbers: list[int | None]) -> dict[str, np.ndarray]:

@@ -9,7 +9,7 @@ from typing import NoReturn
 import numpy as np
 
 from featurebank.dataset.class_names import in_order
-from featurebank.dataset.splits import TRAIN, UNDECIDED
+from featurebank.dataset.splits import NO_LABEL, given_splits
 from featurebank.errors import DatasetError
 
 _SHOWN = 5
@@ -51,7 +51,7 @@ class TableRows:
 
     Args:
         paths: the paths as written.
-        labels: class names.
+        labels: class names; "" for images without a label.
         codes: split codes, -1 for undecided; None if the table has no splits.
         place: returns the location of a row, as "line 7".
         weights: (n,) float64; None if the table has no weights.
@@ -99,16 +99,17 @@ def columns(rows: TableRows, problems: Problems) -> Columns:
     problems.check()
     selected = range(len(rows.paths)) if keep is None else keep
     labels = [rows.labels[index] for index in selected]
-    classes = in_order(labels)
-    number = {name: index for index, name in enumerate(classes)}
+    classes = in_order(set(labels) - {""})
+    number = {"": NO_LABEL, **{name: index for index, name in enumerate(classes)}}
+    codes = np.fromiter((number[label] for label in labels), np.int32, len(labels))
     again = len(rows.paths) - len(selected)
     note = f"{again} row{'' if again == 1 else 's'} with a repeated path: each image counts once"
     return Columns(
         keep=keep,
         ids=tuple(rows.paths[index] for index in selected),
         classes=classes,
-        labels=np.fromiter((number[label] for label in labels), np.int32, len(labels)),
-        predefined=None if rows.codes is None else _predefined([rows.codes[index] for index in selected]),
+        labels=codes,
+        predefined=None if rows.codes is None else given_splits([rows.codes[index] for index in selected], codes),
         notes=(note,) if again else (),
         weights=None if rows.weights is None else rows.weights[list(selected)],
     )
@@ -133,9 +134,3 @@ def _distinct(rows: TableRows, problems: Problems) -> list[int] | None:
         elif rows.weights is not None and rows.weights[index] != rows.weights[known]:
             problems.add(f"{where} with the weight {rows.weights[known]:g}, here with {rows.weights[index]:g}")
     return keep
-
-
-def _predefined(codes: list[int]) -> np.ndarray | None:
-    if set(codes) in ({UNDECIDED}, {TRAIN}):
-        return None  # nothing is held out, so there is no given split
-    return np.array(codes, np.int8)

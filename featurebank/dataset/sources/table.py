@@ -19,7 +19,8 @@ from featurebank.dataset.sources.remote import check_urls, fetch, is_url
 from featurebank.dataset.sources.rows import Problems, TableRows, columns
 from featurebank.dataset.sources.starts import find_start, with_slashes
 from featurebank.dataset.spec_options import join_options, split_options
-from featurebank.dataset.splits import UNDECIDED
+from featurebank.dataset.splits import UNDECIDED, UNLABELLED
+from featurebank.dataset.unlabelled_option import HINT, is_kept
 from featurebank.dataset.weights import WEIGHT, read_weights
 from featurebank.errors import DatasetError
 from featurebank.system.files import read_regular
@@ -43,16 +44,20 @@ def load(argument: str) -> Contents:
         DatasetError: it cannot be read or is wrong; the message lists several problems at once, with their lines.
         MissingDependencyError: a package that the file or a URL needs is not installed.
     """
-    argument, renames = split_options(argument, KNOWN)
+    argument, options = split_options(argument, (*KNOWN, UNLABELLED))
+    renames = {name: value for name, value in options.items() if name != UNLABELLED}
     source = argument if is_url(argument) else absolute(argument)
     problems = Problems(f"manifest '{source}'")
     table = _read(source, problems, renames)
     bare = _bare(source)
     name = path_name(bare[: bare.rindex(".")], source)
-    return contents_of_table(table, problems, _folder(bare), name, join_options(f"manifest:{source}", renames))
+    spec = join_options(f"manifest:{source}", options)
+    return contents_of_table(table, problems, _folder(bare), name, spec, keep=is_kept(options.get(UNLABELLED)))
 
 
-def contents_of_table(table: Table, problems: Problems, folder: str, name: str, spec: str) -> Contents:
+def contents_of_table(
+    table: Table, problems: Problems, folder: str, name: str, spec: str, *, keep: bool = False
+) -> Contents:
     """Turns a table into the contents of a dataset.
 
     Args:
@@ -61,11 +66,12 @@ def contents_of_table(table: Table, problems: Problems, folder: str, name: str, 
         folder: relative paths start from it; a path or a URL.
         name: the name of the dataset.
         spec: its specification.
+        keep: whether an image may be without a label.
 
     Raises:
         DatasetError: the table is wrong, or none of its images exists.
     """
-    rows, slashes = _rows(table, folder, problems)
+    rows, slashes = _rows(table, folder, problems, keep=keep)
     distinct = columns(rows, problems)
     further, notes = _metadata(table, distinct.keep)
     start, elsewhere = (folder, []) if is_url(folder) else find_start(distinct.ids, folder, problems)
@@ -117,12 +123,14 @@ def _bytes(source: str) -> bytes:
         raise DatasetError(message) from error
 
 
-def _rows(table: Table, folder: str, problems: Problems) -> tuple[TableRows, list[str]]:
+def _rows(table: Table, folder: str, problems: Problems, *, keep: bool) -> tuple[TableRows, list[str]]:
     paths, labels = table.columns["path"], table.columns["label"]
     if not paths:
         problems.stop("lists no images: expected one row for each")
-    for name, column in (("path", paths), ("label", labels)):
-        _check_filled(name, column, table.place, problems)
+    _check_filled("path", paths, table.place, problems)
+    _check_filled("label", labels, table.place, problems, empty=keep)
+    if keep and not any(label.strip() for label in set(labels)):
+        problems.add("no image has a label: expected images of two classes or more")
     split = table.columns.get("split")
     codes = None if split is None else _codes(split, table.place, problems)
     clean = {label: " ".join(label.split()) for label in set(labels)}
@@ -132,14 +140,24 @@ def _rows(table: Table, folder: str, problems: Problems) -> tuple[TableRows, lis
 
 def _weights(table: Table, problems: Problems) -> np.ndarray | None:
     column = table.arrays.get(WEIGHT, table.columns.get(WEIGHT))
-    return None if column is None else read_weights(column, table.roles.get(WEIGHT, WEIGHT), table.place, problems)
+    if column is None:
+        return None
+    if not isinstance(column, np.ndarray):  # images without a label may be without a weight
+        pairs = zip(column, table.columns["label"], strict=True)
+        column = [text if text.strip() or label.strip() else "1" for text, label in pairs]
+    return read_weights(column, table.roles.get(WEIGHT, WEIGHT), table.place, problems)
 
 
-def _check_filled(name: str, column: Sequence[str], place: Callable[[int], str], problems: Problems) -> None:
-    wrong = {text for text in set(column) if not text.strip() or "\0" in text}
+def _check_filled(
+    name: str, column: Sequence[str], place: Callable[[int], str], problems: Problems, *, empty: bool = False
+) -> None:
+    wrong = {text for text in set(column) if "\0" in text or not (text.strip() or empty)}
+    hint = HINT if name == "label" else ""  # once: it is the same for all rows
     for row, text in enumerate(column if wrong else ()):
         if text in wrong:
-            problems.add(f"{place(row)}: the {name} {'has a NUL in it' if text.strip() else 'is empty'}")
+            what = "has a NUL in it" if text.strip() else f"is empty{hint}"
+            hint = hint if text.strip() else ""
+            problems.add(f"{place(row)}: the {name} {what}")
 
 
 def _codes(column: Sequence[str], place: Callable[[int], str], problems: Problems) -> list[int]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from featurebank.dataset.core import Contents
+from featurebank.dataset.unlabelled_option import is_kept
 from featurebank.dataset.values.arrays import from_arrays
 from featurebank.dataset.values.batches import from_batches, is_batches
 from featurebank.dataset.values.files import from_files, from_frame
@@ -27,12 +28,13 @@ def is_dataset_value(value: Any) -> bool:
     return is_frame(value) or is_batches(value) or _is_pair(value) or _is_paths(value)
 
 
-def spec_of_value(value: Any, columns: Mapping[str, str] | None = None) -> str:
+def spec_of_value(value: Any, columns: Mapping[str, str] | None = None, unlabelled: str | None = None) -> str:
     """Returns the specification of a value, which `load_images` understands in this process.
 
     Args:
         value: as `is_dataset_value` accepts it.
-        columns: of a data frame: the names of its columns for "path", "label" and "split".
+        columns: of a data frame: the names of its columns for "path", "label", "split" and "weight".
+        unlabelled: of a data frame: "keep" keeps images without a label.
 
     Raises:
         ConfigError: `columns` is given for something else.
@@ -41,12 +43,15 @@ def spec_of_value(value: Any, columns: Mapping[str, str] | None = None) -> str:
     if columns and not is_frame(value):
         message = "columns are given for a dataset that is not a table: leave them out"
         raise ConfigError(message)
-    return register(_contents(value, columns))
+    if is_kept(unlabelled) and not is_frame(value):
+        message = "unlabelled is given for a dataset that is neither a folder nor a table: leave it out"
+        raise ConfigError(message)
+    return register(_contents(value, columns, keep=is_kept(unlabelled)))
 
 
-def _contents(value: Any, columns: Mapping[str, str] | None) -> Contents:
+def _contents(value: Any, columns: Mapping[str, str] | None, *, keep: bool) -> Contents:
     if is_frame(value):
-        return from_frame(value, columns)
+        return from_frame(value, columns, keep=keep)
     if is_batches(value):
         return from_batches(value)
     if not _is_pair(value):

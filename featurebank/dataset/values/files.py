@@ -47,13 +47,14 @@ def from_files(paths: Sequence[str | os.PathLike[str]], labels: Any = None) -> C
     return _contents(table, Problems("the list of paths"))
 
 
-def from_frame(frame: Any, renames: Mapping[str, str] | None = None) -> Contents:
+def from_frame(frame: Any, renames: Mapping[str, str] | None = None, *, keep: bool = False) -> Contents:
     """Makes a dataset of a data frame of pandas or polars, one row for each image.
 
     Args:
         frame: the columns `path` and `label`, optionally `split`, and any others, as in a manifest; paths start from
             the current folder.
         renames: other names of these columns.
+        keep: whether an image may be without a label.
 
     Raises:
         DatasetError: a column is missing or wrong; the message has several problems at once.
@@ -68,7 +69,7 @@ def from_frame(frame: Any, renames: Mapping[str, str] | None = None) -> Contents
     table = dataclasses.replace(
         table, columns={**table.columns, "path": paths}, place=lambda row: f"row {row} (counted from 0)"
     )
-    return _contents(table, problems)
+    return _contents(table, problems, keep=keep)
 
 
 def is_listed(spec: str) -> bool:
@@ -94,9 +95,9 @@ def listed_again(
     return Dataset(contents, DEFAULT_FRACTIONS, 0)
 
 
-def _contents(table: Table, problems: Problems) -> Contents:
+def _contents(table: Table, problems: Problems, *, keep: bool = False) -> Contents:
     """Makes a dataset of a table, whose digest is a part of its name."""
-    contents = contents_of_table(table, problems, os.getcwd(), LISTED, LISTED)  # noqa: PTH109 - a string, as in `Paths`
+    contents = contents_of_table(table, problems, os.getcwd(), LISTED, LISTED, keep=keep)  # noqa: PTH109 - a string, as in `Paths`
     splits = [] if contents.predefined is None else contents.predefined.tolist()
     key = digest.of_recipe([list(contents.ids), list(contents.classes), contents.labels.tolist(), splits])
     return dataclasses.replace(contents, name=f"{LISTED}{key[:_DIGITS]}")

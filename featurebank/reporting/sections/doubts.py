@@ -14,7 +14,8 @@ import numpy as np
 
 from featurebank.advice.label_errors import LabelDoubts, doubtful_labels, most_images
 from featurebank.bank import Bank
-from featurebank.bank.vectors import vector_tap
+from featurebank.bank.vectors import positions_in, vector_tap
+from featurebank.dataset.splits import SPLITS, UNLABELLED
 from featurebank.errors import BankError, HeadError
 from featurebank.inspection.near_duplicates import NEAR, near_pairs
 from featurebank.reporting.content import Conclusion, DataDoubts, LabelError, NearCopies
@@ -62,14 +63,14 @@ def _labels(evidence: Evidence, notes: list[str]) -> tuple[LabelDoubts | None, i
     """Returns the doubtful labels, with positions in the bank as rows, and the number of examined images."""
     bank, tap = evidence.bank, evidence.tap
     assert tap is not None
-    positions = np.flatnonzero(bank.splits() != "test")
+    positions = positions_in(bank, "train", "val")
     most = min(most_images(bank.tap_shape(tap)[0], len(bank.classes)), _readable(bank, tap))
     sample = sampled(positions, most)
     if len(sample) < len(positions):
         notes.append(
             f"The labels of {counted(len(sample), 'image')} were examined, a random sample of {len(positions)}."
         )
-    if len(positions) < len(bank):
+    if len(bank.labels("test")):
         notes.append("The labels of test images were not examined: a test should not be adapted to what is tested.")
     labels = bank.labels()[sample]
     if len(np.unique(labels)) < 2:  # noqa: PLR2004 - a label can only be wrong if there is another
@@ -116,18 +117,21 @@ def _copies(evidence: Evidence, notes: list[str]) -> _Copies:
     """Returns the most similar pairs across splits, first those with exactly the same content."""
     bank, tap = evidence.bank, vector_tap(evidence.bank)  # the threshold was measured with "pooled"
     assert tap is not None
-    splits = bank.splits()
-    names, groups = np.unique(splits, return_inverse=True)
-    if len(names) < 2:  # noqa: PLR2004 - pairs of different splits
+    splits, labelled = bank.splits(), positions_in(bank, *SPLITS)
+    groups = np.unique(splits, return_inverse=True)[1]
+    sizes = np.bincount(groups[labelled])
+    if (sizes > 0).sum() < 2:  # noqa: PLR2004 - pairs of different splits
         return _Copies([], None, 0, capped=False)
-    most = min(_comparable(np.bincount(groups), bank.tap_shape(tap)[0]), _readable(bank, tap))
-    positions = sampled(np.arange(len(bank)), most)
-    if len(positions) < len(bank):
+    most = min(_comparable(sizes[sizes > 0], bank.tap_shape(tap)[0]), _readable(bank, tap))
+    positions = sampled(labelled, most)
+    if len(positions) < len(labelled):
         notes.append(
-            f"{counted(len(positions), 'image')} were compared with each other, a random sample of {len(bank)}; "
+            f"{counted(len(positions), 'image')} were compared with each other, a random sample of {len(labelled)}; "
             "'featurebank inspect' compares all of them."
         )
     contents = np.unique(bank.digests(), return_inverse=True)[1]
+    others = positions_in(bank, UNLABELLED)
+    contents[others] = -1 - np.arange(len(others))  # an image without a label is on no side
     exact = _exact_copies(splits, contents)
     if exact:
         notes.append(

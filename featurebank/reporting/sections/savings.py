@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from featurebank.bank import Bank
+from featurebank.bank.vectors import positions_in
 from featurebank.reporting.content import Conclusion, Fact, Savings
 from featurebank.reporting.evidence import Evidence, heads_of
 from featurebank.reporting.sections.wording_data import break_even, duration_in_words, savings
@@ -53,8 +54,8 @@ def gather_savings(evidence: Evidence) -> Savings:
 
 
 def _share_read(bank: Bank) -> float:
-    """Returns the share of the images that are read in each epoch: all but the test images."""
-    return 1 - len(bank.labels("test")) / max(1, len(bank))
+    """Returns the share of the images that are read in each epoch: those for training and validation."""
+    return len(positions_in(bank, "train", "val")) / max(1, len(bank))
 
 
 def training_seconds(runs: Iterable[RunRecord]) -> float:

@@ -32,7 +32,7 @@ from featurebank.dataset.sources.remote import is_url
 from featurebank.dataset.spec_options import join_options, split_options
 from featurebank.dataset.splits import UNLABELLED
 from featurebank.dataset.subset import select_subset
-from featurebank.dataset.unlabelled_option import KEEP, is_kept
+from featurebank.dataset.unlabelled_option import KEEP, keeps_unlabelled
 from featurebank.dataset.values.registry import contents_for, is_value_spec
 from featurebank.errors import ConfigError, DatasetError, UnknownNameError, unknown_name
 
@@ -223,7 +223,7 @@ def _with_options(kind: str, argument: str, layout: Mapping[str, str], columns: 
 
 def _with_unlabelled(kind: str, argument: str, value: str | None) -> str:
     """Writes into a dataset's specification that images without a label stay in it."""
-    if not is_kept(value):
+    if not keeps_unlabelled(value):
         return argument
     if kind not in OPTIONS:
         message = (

@@ -128,7 +128,7 @@ def assign(
     return codes
 
 
-def given_splits(codes: Sequence[int], labels: Sequence[int] | np.ndarray) -> np.ndarray | None:
+def predefined_splits(codes: Sequence[int], labels: Sequence[int] | np.ndarray) -> np.ndarray | None:
     """Returns the splits that a dataset gives its images: (n,) int8 codes, -1 for those whose content decides.
 
     Args:
@@ -139,8 +139,8 @@ def given_splits(codes: Sequence[int], labels: Sequence[int] | np.ndarray) -> np
         The codes; None if nothing is held out, so that the content decides for all images.
     """
     labelled = np.asarray(labels) >= 0
-    given = np.where(labelled, np.asarray(codes, np.int8), np.int8(UNDECIDED))
-    return None if set(np.unique(given[labelled]).tolist()) in ({UNDECIDED}, {TRAIN}, set()) else given
+    own = np.where(labelled, np.asarray(codes, np.int8), np.int8(UNDECIDED))
+    return None if set(np.unique(own[labelled]).tolist()) in ({UNDECIDED}, {TRAIN}, set()) else own
 
 
 def _hashed(keyed: Any, digest: bytes) -> bytes:

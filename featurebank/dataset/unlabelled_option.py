@@ -17,7 +17,7 @@ FOLDERS = frozenset({UNLABELLED, "unlabeled"})
 """The names, in any case, of folders whose images have no label."""
 
 
-def is_kept(value: str | None) -> bool:
+def keeps_unlabelled(value: str | None) -> bool:
     """Returns whether images without a label stay in the dataset.
 
     Raises:

@@ -17,8 +17,8 @@ from featurebank.dataset.readers.walk import Listing, list_images, no_images, re
 from featurebank.dataset.sources.folder_tree import tree_of
 from featurebank.dataset.sources.layout import ClassTree, find_layout, place_files
 from featurebank.dataset.spec_options import join_options, split_options
-from featurebank.dataset.splits import NO_LABEL, UNDECIDED, UNLABELLED, given_splits
-from featurebank.dataset.unlabelled_option import in_unlabelled_folder, is_kept
+from featurebank.dataset.splits import NO_LABEL, UNDECIDED, UNLABELLED, predefined_splits
+from featurebank.dataset.unlabelled_option import in_unlabelled_folder, keeps_unlabelled
 from featurebank.errors import DatasetError
 from featurebank.system import digest
 from featurebank.system.files import read_regular
@@ -89,8 +89,8 @@ def load(argument: str) -> Contents:
         raise no_images(root, listing)
     odd = readable_ids(listing.files)
     listing.files.sort()
-    kept = is_kept(options.get(UNLABELLED))
-    unlabelled = set(filter(in_unlabelled_folder, listing.files)) if kept else set()
+    keep = keeps_unlabelled(options.get(UNLABELLED))
+    unlabelled = set(filter(in_unlabelled_folder, listing.files)) if keep else set()
     files = [name for name in listing.files if name not in unlabelled]
     layout = find_layout(root, tree_of(files), options.get("layout"))
     places = place_files(files, layout.parts)
@@ -113,7 +113,7 @@ def load(argument: str) -> Contents:
         ids=ids,
         labels=labels,
         pixels=Files(root, ids, odd),
-        predefined=given_splits([UNDECIDED if part.split is None else part.split for part, _ in placed], labels),
+        predefined=predefined_splits([UNDECIDED if part.split is None else part.split for part, _ in placed], labels),
         notes=(*notes, *unread_note(listing.others)),
         metadata=_folds([part.fold for part, _ in placed]),
     )

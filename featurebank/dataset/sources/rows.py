@@ -9,7 +9,7 @@ from typing import NoReturn
 import numpy as np
 
 from featurebank.dataset.class_names import in_order
-from featurebank.dataset.splits import NO_LABEL, given_splits
+from featurebank.dataset.splits import NO_LABEL, predefined_splits
 from featurebank.errors import DatasetError
 
 _SHOWN = 5
@@ -109,7 +109,7 @@ def columns(rows: TableRows, problems: Problems) -> Columns:
         ids=tuple(rows.paths[index] for index in selected),
         classes=classes,
         labels=codes,
-        predefined=None if rows.codes is None else given_splits([rows.codes[index] for index in selected], codes),
+        predefined=None if rows.codes is None else predefined_splits([rows.codes[index] for index in selected], codes),
         notes=(note,) if again else (),
         weights=None if rows.weights is None else rows.weights[list(selected)],
     )

@@ -20,7 +20,7 @@ from featurebank.dataset.sources.rows import Problems, TableRows, columns
 from featurebank.dataset.sources.starts import find_start, with_slashes
 from featurebank.dataset.spec_options import join_options, split_options
 from featurebank.dataset.splits import UNDECIDED, UNLABELLED
-from featurebank.dataset.unlabelled_option import HINT, is_kept
+from featurebank.dataset.unlabelled_option import HINT, keeps_unlabelled
 from featurebank.dataset.weights import WEIGHT, read_weights
 from featurebank.errors import DatasetError
 from featurebank.system.files import read_regular
@@ -52,7 +52,7 @@ def load(argument: str) -> Contents:
     bare = _bare(source)
     name = path_name(bare[: bare.rindex(".")], source)
     spec = join_options(f"manifest:{source}", options)
-    return contents_of_table(table, problems, _folder(bare), name, spec, keep=is_kept(options.get(UNLABELLED)))
+    return contents_of_table(table, problems, _folder(bare), name, spec, keep=keeps_unlabelled(options.get(UNLABELLED)))
 
 
 def contents_of_table(

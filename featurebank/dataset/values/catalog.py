@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from featurebank.dataset.core import Contents
-from featurebank.dataset.unlabelled_option import is_kept
+from featurebank.dataset.unlabelled_option import keeps_unlabelled
 from featurebank.dataset.values.arrays import from_arrays
 from featurebank.dataset.values.batches import from_batches, is_batches
 from featurebank.dataset.values.files import from_files, from_frame
@@ -43,10 +43,10 @@ def spec_of_value(value: Any, columns: Mapping[str, str] | None = None, unlabell
     if columns and not is_frame(value):
         message = "columns are given for a dataset that is not a table: leave them out"
         raise ConfigError(message)
-    if is_kept(unlabelled) and not is_frame(value):
+    if keeps_unlabelled(unlabelled) and not is_frame(value):
         message = "unlabelled is given for a dataset that is neither a folder nor a table: leave it out"
         raise ConfigError(message)
-    return register(_contents(value, columns, keep=is_kept(unlabelled)))
+    return register(_contents(value, columns, keep=keeps_unlabelled(unlabelled)))
 
 
 def _contents(value: Any, columns: Mapping[str, str] | None, *, keep: bool) -> Contents:

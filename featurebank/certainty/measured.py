@@ -14,6 +14,7 @@ from featurebank.certainty.record import Certainty
 from featurebank.certainty.scores import ends_of_ties, shares_of
 from featurebank.errors import ConfigError
 from featurebank.statistics import proportion_interval
+from featurebank.words import counted
 
 COVERAGES = (0.8, 0.9, 0.95, 0.99)
 ERRORS = (0.01, 0.02, 0.05, 0.1)
@@ -60,7 +61,7 @@ class MeasuredCertainty:
     Example:
         >>> probabilities = np.array([[0.8, 0.2]] * 90 + [[0.3, 0.7]] * 10)
         >>> crossfitted(probabilities, np.array([0] * 95 + [1] * 5), coverages=(0.8,), errors=(0.1,))
-        <MeasuredCertainty of 100 images by cross-fitting: coverage 0.8: 0.9000 with 0.90 classes; error 0.1: ...>
+        <MeasuredCertainty of 100 images by cross-fitting: coverage 0.8: 0.9000, mean size 0.90; error 0.1: ...>
     """
 
     images: int
@@ -72,13 +73,13 @@ class MeasuredCertainty:
     """The share answered and the error among the answered, as the doubt that is still answered grows."""
 
     def __repr__(self) -> str:
-        sets = [f"coverage {one.target:g}: {one.coverage:.4f} with {one.size:.2f} classes" for one in self.sets]
+        sets = [f"coverage {one.target:g}: {one.coverage:.4f}, mean size {one.size:.2f}" for one in self.sets]
         answers = [
             f"error {one.target:g}: "
             + ("nothing answered" if one.error is None else f"{one.error:.4f} of {one.share:.1%} answered")
             for one in self.answers
         ]
-        return f"<MeasuredCertainty of {self.images} images {self.source}: {'; '.join([*sets, *answers])}>"
+        return f"<MeasuredCertainty of {counted(self.images, 'image')} {self.source}: {'; '.join([*sets, *answers])}>"
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the results as JSON values."""

@@ -64,7 +64,7 @@ def uses_of(bank: Bank, run: RunRecord, fitted: Any) -> tuple[str, ...]:
     """Returns what the validation images of a run were used for, beside its metrics; see `Certainty.uses`."""
     runs = len(load_runs(bank))
     return (
-        *([f"to choose among {runs} runs"] if runs > 1 else []),
+        *([f"to choose among {counted(runs, 'run')}"] if runs > 1 else []),
         *(["to decide when its training stops"] if run.history is not None or run.is_finetune else []),
         *(["to fit its temperature (each half here has that of the other)"] if _saw(run, fitted) else []),
     )

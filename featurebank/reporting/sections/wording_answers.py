@@ -110,7 +110,7 @@ def certainty(found: MeasuredCertainty) -> str:
     sets = min(found.sets, key=lambda one: abs(one.target - COVERAGE))
     start = (
         f"Sets that are to have the true class of {percent(sets.target)} of the images have it for "
-        f"{percent(sets.coverage)}, with {sets.size:.1f} classes on average"
+        f"{percent(sets.coverage)}, with a mean size of {sets.size:.1f}"
     )
     overall = found.curve[-1][1]
     useful = [one for one in found.answers if one.target < overall] or list(found.answers[:1])

@@ -131,7 +131,7 @@ def test_all_axes() -> None:
         (wording_answers.calibration(0.5, 0.9, 0.02, 60), "too cautious"),
         (
             wording_answers.certainty(measured(CERTAINTY, ROWS, LABELS, errors=(0.02, 0.5))),
-            "have it for 100 %, with 1.4 classes on average. Asked for an error of 2.0 %, the head answers 60.0 %",
+            "have it for 100 %, with a mean size of 1.4. Asked for an error of 2.0 %, the head answers 60.0 %",
         ),
         (
             wording_answers.certainty(measured(CERTAINTY, ROWS, LABELS, errors=(0.001,))),

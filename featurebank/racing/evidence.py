@@ -6,11 +6,13 @@ networks better than their accuracy, because it uses how sure the predictions ar
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from featurebank.heads.exact.gram import gram
+from featurebank.heads.exact.kernel_left_out import kernel_left_out
 from featurebank.heads.exact.left_out import loo_predictions
 from featurebank.heads.exact.shared import Shared
 from featurebank.heads.exact.transforms import Steps
@@ -44,15 +46,17 @@ class PartEvidence:
         return float(self.losses.mean())
 
 
-def evidence_of(features: np.ndarray, labels: np.ndarray) -> PartEvidence:
+def evidence_of(features: np.ndarray, labels: np.ndarray, groups: np.ndarray | None = None) -> PartEvidence:
     """Scores a network by its features.
 
     Args:
         features: (n, ...) float32; maps are flattened.
         labels: (n,) integers, of at least two classes.
+        groups: (n,) the group of each image, so that each image is predicted without all of its group; None to leave
+            out each alone.
 
     Raises:
-        HeadInputError: the features are not finite, or all labels are equal.
+        HeadInputError: the features are not finite, all labels are equal, or all images are of one group.
 
     Example:
         >>> rng = np.random.default_rng(0)
@@ -64,22 +68,36 @@ def evidence_of(features: np.ndarray, labels: np.ndarray) -> PartEvidence:
     """
     shared = Shared(features, labels)
     with limited_blas():
-        losses, right = _left_out(shared)
+        losses, right = _left_out(shared, groups)
         return PartEvidence(losses, right, logme(shared.X, shared.positions))
 
 
-def _left_out(shared: Shared) -> tuple[np.ndarray, np.ndarray]:
+def _left_out(shared: Shared, groups: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     """Returns losses and right answers with the penalty and the temperature of the smallest log loss."""
     from featurebank.advice.label_errors import calibrated  # it imports scikit-learn
 
-    scatter, positions = gram(shared, Steps()), shared.positions
-    rows = np.arange(len(positions))
+    rows = np.arange(len(shared.positions))
     best, least = np.empty(0), np.inf
-    for penalty in PENALTIES * np.trace(scatter.matrix) / min(scatter.n, scatter.d):
-        logs, loss, _ = calibrated(loo_predictions(shared, Steps(), [penalty])[0], positions)
+    for logits in _single_logits(shared) if groups is None else _group_logits(shared, groups):
+        logs, loss, _ = calibrated(logits, shared.positions)
         if loss < least:
             best, least = logs, loss
-    return -best[rows, positions], best.argmax(axis=1) == positions
+    return -best[rows, shared.positions], best.argmax(axis=1) == shared.positions
+
+
+def _single_logits(shared: Shared) -> Iterator[np.ndarray]:
+    scatter = gram(shared, Steps())
+    for penalty in PENALTIES * np.trace(scatter.matrix) / min(scatter.n, scatter.d):
+        yield loo_predictions(shared, Steps(), [penalty])[0]
+
+
+def _group_logits(shared: Shared, groups: np.ndarray) -> Iterator[np.ndarray]:
+    """Yields the same predictions by the products of the images, without all images of the same group."""
+    rows = shared.X - shared.X.mean(axis=0, dtype=np.float64)
+    kernel = rows @ rows.T
+    kernel *= min(rows.shape) / max(float(np.trace(kernel)), float(np.finfo(np.float64).tiny))
+    for penalty in PENALTIES.tolist():
+        yield kernel_left_out(kernel, shared.positions, len(shared.classes), penalty, groups=groups).logits
 
 
 def logme(features: np.ndarray, labels: np.ndarray) -> float:

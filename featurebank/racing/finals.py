@@ -174,7 +174,7 @@ def corrected_interval(
     """
     firsts = [group.runs[0] for group in Ranking(runs, metric=metric).top()]
     position = next(place for place, run in enumerate(firsts) if run.key == chosen.key)
-    groups = _groups(banks[0])
+    groups = banks[0].groups("val")
     rights = [run.rights() for run in firsts]
     if metric.name == "accuracy" and all(right is not None for right in rights):
         return share_winner(np.stack([right for right in rights if right is not None]), position, groups)
@@ -196,8 +196,3 @@ def _images(bank: Bank, run: RunRecord, metric: Metric, reporter: Reporter) -> I
     if stored is not None and metric.can_score(stored):
         return stored
     return images_again(bank, run, load_fitted(bank, run, reporter=reporter), reporter)
-
-
-def _groups(bank: Bank) -> np.ndarray | None:
-    groups = getattr(bank, "groups", None)
-    return groups("val") if groups else None

@@ -52,7 +52,7 @@ class Parts:
         columns: dict[str, Any] = {
             field.name: value[positions]
             for field in dataclasses.fields(whole)
-            if isinstance(value := getattr(whole, field.name), np.ndarray)
+            if isinstance(value := getattr(whole, field.name), np.ndarray) and len(value) == len(whole.ids)
         }
         contents = dataclasses.replace(
             whole, **columns, name=whole.name + SUFFIX, ids=tuple(whole.ids[position] for position in positions),

@@ -118,10 +118,9 @@ class RaceRounds:
         with self.reporter.step(f"leave-one-out of {candidate.name}"):
             return evidence_of(*self._read(done.bank))
 
-    def _read(self, bank: Bank) -> tuple[np.ndarray, np.ndarray]:
-        groups = getattr(bank, "groups", None)
-        self.groups = groups("train") if groups else None
-        return bank.features(self.options.tap, "train"), bank.labels("train")
+    def _read(self, bank: Bank) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        self.groups = bank.groups("train")
+        return bank.features(self.options.tap, "train"), bank.labels("train"), self.groups
 
     def _decide(self, size: int) -> None:
         """Ranks the candidates, and drops those that the rule of halving drops."""

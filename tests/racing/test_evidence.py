@@ -51,6 +51,23 @@ def test_an_image_is_judged_by_a_head_that_did_not_see_it() -> None:
     assert found.loss > 0.6
 
 
+def test_groups_of_single_images_change_nothing() -> None:
+    features, labels = sample(60, 20)
+    alone, grouped = evidence_of(features, labels), evidence_of(features, labels, np.arange(60))
+    assert grouped.losses == pytest.approx(alone.losses, abs=1e-3)
+    assert (grouped.right == alone.right).all()
+
+
+def test_an_image_is_judged_without_its_group() -> None:
+    """Each group has its own noise, and only that: with its own group in the training, every image is recognised."""
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(20), 4)
+    features = np.repeat(rng.normal(size=(20, 50)), 4, axis=0) + 0.01 * rng.normal(size=(80, 50))
+    labels = groups % 2
+    assert evidence_of(features.astype(np.float32), labels).accuracy == 1
+    assert evidence_of(features.astype(np.float32), labels, groups).accuracy < 0.8
+
+
 def test_one_class_is_refused() -> None:
     with pytest.raises(HeadInputError):
         evidence_of(np.ones((5, 2), np.float32), np.zeros(5, int))

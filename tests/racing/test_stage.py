@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from contestants import images
+from PIL import Image
 
 import featurebank as fb
 from featurebank.dataset import Dataset
@@ -138,6 +139,22 @@ def test_other_metrics_have_a_corrected_interval_too(
     assert found.chosen is not None
     assert found.interval.value == pytest.approx(found.chosen.metrics["val"]["macro_f1"])
     assert found.interval.low < found.interval.high
+
+
+def test_images_of_one_group_stay_together(contestants: list[str], tmp_path: Path, grid: str) -> None:
+    pixels, labels = images(600)
+    folder = tmp_path / "photos"
+    for number, (image, label) in enumerate(zip(pixels, labels, strict=True)):
+        path = folder / "abc"[label] / f"{number // 9}-{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.repeat(np.repeat(image, 4, axis=0), 4, axis=1)).save(path)
+    dataset = fb.load_dataset(folder, groups=r"path:(?P<group>\d+)-\d+")
+    found = run(dataset, names(3, 20), tmp_path, grid)
+    assert found.winner == names(3)[0]
+    assert found.bank is not None
+    assert found.bank.groups("val") is not None
+    assert found.interval is not None
+    assert found.interval.low < found.interval.corrected
 
 
 def test_all_problems_of_a_request_come_at_once(dataset: Dataset, contestants: list[str], tmp_path: Path) -> None:

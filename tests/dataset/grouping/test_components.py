@@ -43,14 +43,10 @@ def change(files: Files, steps: list[tuple[str, str, str | bytes]]) -> Files:
     return files
 
 
-def load(files: Files, predefined_splits: dict[str, int] | None = None, seed: int = 0) -> Dataset:
+def load(files: Files, given_splits: dict[str, int] | None = None, seed: int = 0) -> Dataset:
     """Makes a dataset of {id: content}, whose groups are the folders; b"" is an image that cannot be read."""
     ids, labels = tuple(files), np.zeros(len(files), np.int32)
-    codes = (
-        None
-        if predefined_splits is None
-        else np.array([predefined_splits.get(name[0], UNDECIDED) for name in ids], np.int8)
-    )
+    codes = None if given_splits is None else np.array([given_splits.get(name[0], UNDECIDED) for name in ids], np.int8)
     plain = Contents("made", "folder:/made", ("all",), ids, labels, Paths("/made", ids), codes)
     dataset = Dataset(with_groups(plain, RULE, several=False), FRACTIONS, seed)
     dataset.know_digests(
@@ -88,14 +84,14 @@ def test_no_group_and_no_content_ever_stands_on_two_sides(files: Files, steps: l
 
 
 @given(photos, changes, st.dictionaries(st.sampled_from("abcdefgh"), st.sampled_from([TRAIN, VAL, TEST])))
-def test_given_splits_stay_and_keep_groups_whole(files: Files, steps: list, predefined_splits: dict[str, int]) -> None:
+def test_given_splits_stay_and_keep_groups_whole(files: Files, steps: list, given_splits: dict[str, int]) -> None:
     state = change(files, steps) or files
-    dataset = load(state, predefined_splits)
+    dataset = load(state, given_splits)
     assert not torn_groups(dataset.groups, dataset.splits)
-    present = {predefined_splits[name[0]] for name in state if name[0] in predefined_splits}
+    present = {given_splits[name[0]] for name in state if name[0] in given_splits}
     for name, split in zip(dataset.ids, dataset.splits.tolist(), strict=True):
-        if name[0] in predefined_splits and (present != {TRAIN, TEST} or predefined_splits[name[0]] == TEST):
-            assert split == predefined_splits[name[0]]
+        if name[0] in given_splits and (present != {TRAIN, TEST} or given_splits[name[0]] == TEST):
+            assert split == given_splits[name[0]]
 
 
 @given(photos, changes)

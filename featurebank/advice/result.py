@@ -197,19 +197,24 @@ class Advice:
             "seconds": round(self.seconds, 3),
         }  # fmt: skip
 
-    def write_csv(self, path: str | Path) -> Path:
-        """Writes the doubtful labels as a CSV file, to correct its column `label` and hand it to `correct_labels`.
+    def write_csv(self, path: str | Path, name: str = "label_errors") -> Path:
+        """Writes one of the tables as a CSV file.
 
-        With images to label, the file is their queue: its column `label` is empty, to be filled in.
+        That of the doubtful labels is there to be edited: change its column `label` where it is wrong, and hand the
+        file to `correct_labels`. The column `label` of the queue is empty, to be filled in.
+
+        Args:
+            path: the file; an existing one is replaced.
+            name: "label_errors", "queue", or another name of `table`.
 
         Returns:
             The path.
 
         Raises:
+            UnknownNameError: there is no such table.
             DiskFullError: no space is left on the disk.
         """
-        columns, rows = self.table("label_errors" if self.labelling is None else "queue")
-        write_csv(Path(path), columns, rows)
+        write_csv(Path(path), *self.table(name))
         return Path(path)
 
     def write_page(self, path: str | Path, *, force: bool = False) -> Path:

@@ -84,7 +84,7 @@ def test_a_queue_of_images_without_labels(leaky_bank: Bank, leaky: Path, photos:
     assert len(labelling.queue) == 20
     assert [image.group for image in labelling.queue[: labelling.groups]] == list(range(1, labelling.groups + 1))
     assert {image.predicted for image in labelling.queue} <= {"ant", "bee"}
-    lines = advice.write_csv(tmp_path / "queue.csv").read_text().splitlines()
+    lines = advice.write_csv(tmp_path / "queue.csv", "queue").read_text().splitlines()
     assert lines[0] == "path,label,margin,predicted,group"
     assert lines[1].startswith(f"{labelling.queue[0].path},,")
 

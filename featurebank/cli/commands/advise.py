@@ -15,7 +15,7 @@ from featurebank.cli.terminal import echo, print_json, shown_path
 if TYPE_CHECKING:
     from featurebank.advice.corrections import Relabelling
 
-_OF_ADVICE = ("tap", "unlabelled", "label", "top", "output", "csv")
+_OF_ADVICE = ("tap", "unlabelled", "label", "top", "output", "csv", "queue")
 """Options that mean nothing with --apply."""
 
 
@@ -36,9 +36,13 @@ _OF_ADVICE = ("tap", "unlabelled", "label", "top", "output", "csv")
 )  # fmt: skip
 @click.option(
     "--csv", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
-    help="Also write the labels that look wrong, or with --unlabelled the queue, as a CSV file.",
+    help="Also write the labels that look wrong as a CSV file, to correct it and hand it to --apply.",
 )  # fmt: skip
-@click.option("--force", is_flag=True, help="Replace the files of -o and --csv if they exist.")
+@click.option(
+    "--queue", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+    help="Also write the images to label next as a CSV file.",
+)  # fmt: skip
+@click.option("--force", is_flag=True, help="Replace the files of -o, --csv and --queue if they exist.")
 @click.option(
     "--apply", "corrections", type=click.Path(path_type=Path), metavar="FILE",
     help="Relabel images of the bank as a CSV file with the columns path and label says; no file of yours changes.",
@@ -76,31 +80,38 @@ def advise(
 def _advise(settings: Settings, bank: str | None, options: dict[str, Any], *, force: bool, as_json: bool) -> None:
     from featurebank.advice.page import PAGES, queue_sources, write_page
     from featurebank.advice.stage import AdviseOptions, run_advice
+    from featurebank.errors import ConfigError
     from featurebank.similarity.queries import Queries
     from featurebank.system.files import check_output
 
-    output, csv, folders = options.pop("output"), options.pop("csv"), options.pop("unlabelled")
+    output, folders = options.pop("output"), options.pop("unlabelled")
+    tables: dict[str, Path | None] = {"label_errors": options.pop("csv"), "queue": options.pop("queue")}
     checked = AdviseOptions(**without_defaults(options))
-    for path, suffixes in ((output, PAGES), (csv, (".csv",))):
+    for path, suffixes in ((output, PAGES), *((path, (".csv",)) for path in tables.values())):
         if path:
             check_output(path, force=force, suffixes=suffixes)
     examined, reporter = open_bank(settings, bank), settings.reporter()
     queries = Queries.named(folders, examined) if folders else None
     advice = run_advice(examined, checked, unlabelled=queries, reporter=reporter)
+    if tables["queue"] and advice.labelling is None:
+        message = f"there are no images to label for '{tables['queue']}': name their folder with --unlabelled DIR"
+        raise ConfigError(message)
     if output:
         sources = queue_sources(queries) if queries else None
         write_page(advice, output, sources=sources, force=force, reporter=reporter)
-    if csv:
-        advice.write_csv(csv)
+    for name, path in tables.items():
+        if path:
+            advice.write_csv(path, name)
+    files = {"page": output, "csv": tables["label_errors"], "queue_csv": tables["queue"]}
     if as_json:
-        print_json({**advice.to_json(), "page": output and str(output), "csv": csv and str(csv)})
+        print_json({**advice.to_json(), **{name: path and str(path) for name, path in files.items()}})
         return
     from featurebank.cli.advice_view import print_advice
 
     print_advice(advice)
-    for name, path in (("page", output), ("csv", csv)):
+    for name, path in files.items():
         if path:
-            echo(f"{name}: {path}")
+            echo(f"{name.removesuffix('_csv')}: {path}")
 
 
 def _json(done: Relabelling) -> dict[str, Any]:

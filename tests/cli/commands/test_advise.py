@@ -45,6 +45,17 @@ def test_json_page_and_csv(ask: Callable[..., Answer], leaky_bank: Bank, tmp_pat
     assert advice["conflicts"][0]["path"] == "train/ant/same.png"
     assert table.read_text().startswith("path,label,")
     assert "exists" in ask("--csv", table, code=1)[1]
+    assert "name their folder with --unlabelled" in ask("--queue", tmp_path / "queue.csv", code=1)[1]
+
+
+def test_the_queue_is_a_file_of_its_own(ask: Callable[..., Answer], leaky_bank: Bank, photos: Path) -> None:
+    queue, doubts = photos.parent / "queue.csv", photos.parent / "doubts.csv"
+    advice = json.loads(ask("--unlabelled", photos, "--label", 3, "--queue", queue, "--csv", doubts, "--json")[0])
+    assert advice["queue_csv"] == str(queue)
+    lines = queue.read_text().splitlines()
+    assert lines[0] == "path,label,margin,predicted,group"
+    assert len(lines) == 1 + len(advice["queue"])
+    assert doubts.read_text().startswith("path,label,suggested")
 
 
 def test_corrections_are_shown_then_applied(

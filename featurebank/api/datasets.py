@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
 from featurebank.api.arguments.checks import checked
-from featurebank.api.arguments.data import SourceLike, as_spec, is_path
+from featurebank.api.arguments.data import GroupsLike, SourceLike, as_spec, is_path
 from featurebank.api.display import showing
 from featurebank.dataset import Dataset, DatasetInfo, DatasetOptions, known_datasets, load_images
+from featurebank.dataset.grouping.components import GROUP
+from featurebank.errors import ConfigError
 
 __all__ = ["Dataset", "list_datasets", "load_dataset"]
 
@@ -26,7 +28,7 @@ def load_dataset(
     unlabelled: Literal["keep"] | None = None,
     columns: Mapping[str, str] | None = None,
     test: SourceLike | None = None,
-    groups: str | None = None,
+    groups: GroupsLike | None = None,
 ) -> Dataset:
     """Loads a dataset: lists its images, but reads none yet.
 
@@ -53,8 +55,9 @@ def load_dataset(
         test: another dataset, as `spec`, whose images become the test split; its classes are matched by name. `split`
             then has two fractions, for training and validation.
         groups: which images belong together, as those of one patient: the name of a column of the dataset, or
-            "path:REGEX" with a part named `group` that finds the group in an image's id. The images of a group share a
-            split and a fold, and so do groups with an image in common.
+            "path:REGEX" with a part named `group` that finds the group in an image's id. For images, lists and tables
+            of a program also a list or an array with the group of each image. The images of a group share a split and a
+            fold, and so do groups with an image in common.
 
     Returns:
         The dataset.
@@ -73,12 +76,17 @@ def load_dataset(
         6
     """
     is_named = is_path(spec)
+    listed = None if groups is None or isinstance(groups, str) else groups
+    if is_named and listed is not None:
+        message = f"groups is a list, but '{spec}' is read from files: name a column, or a rule on the path"
+        raise ConfigError(message)
     options = DatasetOptions(
         split=split, seed=seed, classes=classes, limit=limit, per_class=per_class, layout=layout,
         unlabelled=unlabelled if is_named else None, columns=columns if is_named else None,
-        test=None if test is None else as_spec(test), groups=groups,
+        test=None if test is None else as_spec(test),
+        groups=groups if isinstance(groups, str) or groups is None else GROUP,
     )  # fmt: skip
-    source = as_spec(spec, None if is_named else columns, None if is_named else unlabelled)
+    source = as_spec(spec, None if is_named else columns, None if is_named else unlabelled, listed)
     with showing():  # built-in datasets and archives are downloaded
         return load_images(source, options)
 

@@ -20,6 +20,7 @@ from featurebank.dataset.decoding.levels import Depths, Levels
 from featurebank.dataset.fingerprint import Pixels, digest_all
 from featurebank.dataset.fingerprint_cache import digest_changed
 from featurebank.dataset.grouping.components import component_keys, components, spread_splits
+from featurebank.dataset.grouping.further_columns import FurtherColumns
 from featurebank.dataset.splits import SPLITS, UNLABELLED, UNLABELLED_CODE, assign
 from featurebank.dataset.warning_lines import warning_lines
 from featurebank.errors import LostImageError
@@ -62,6 +63,7 @@ class Contents:
         weight_column: the name of the column of the table that holds the weights.
         groups: (n,) str, the name of the group of each image; None if images belong to no groups.
         group_rule: the column or the rule that the groups were read by; see `grouping.rule`.
+        further: columns that are not among `metadata`, because they are read only when groups are asked for.
     """
 
     name: str
@@ -79,6 +81,7 @@ class Contents:
     weight_column: str = ""
     groups: np.ndarray | None = None
     group_rule: str = ""
+    further: FurtherColumns | None = None
 
 
 class Dataset:

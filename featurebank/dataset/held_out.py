@@ -86,6 +86,7 @@ def with_test(contents: Contents, test: Contents) -> Contents:
         notes=(*contents.notes, *test.notes),
         metadata={name: np.concatenate([contents.metadata[name], test.metadata[name]]) for name in columns},
         subset=record,
+        further=None,
         weights=None if contents.weights is None else np.concatenate([contents.weights, np.ones(len(test.ids))]),
         groups=None if contents.groups is None or test.groups is None else np.r_[contents.groups, test.groups],
     )

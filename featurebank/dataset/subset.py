@@ -117,6 +117,7 @@ def select_subset(contents: Contents, subset: Subset) -> Contents:
         subset=record,
         weights=None if contents.weights is None else contents.weights[positions],
         groups=None if contents.groups is None else contents.groups[positions],
+        further=contents.further and contents.further.select(positions),
     )
 
 

@@ -57,6 +57,11 @@ BackboneLike: TypeAlias = Annotated[
 ImageSize: TypeAlias = Annotated[
     int | tuple[int, int], Accepts(_is_side), "a whole number of pixels, or twice the same, as (224, 224)"
 ]
+GroupsLike: TypeAlias = Annotated[
+    str | Sequence[Any] | np.ndarray,
+    Accepts(lambda value: isinstance(value, str | list | tuple) or hasattr(value, "__array__")),
+    "the name of a column, 'path:REGEX', or a list with the group of each image",
+]
 Texts: TypeAlias = Annotated[str | Sequence[str], Accepts(_are_texts), "a text or a list of texts"]
 
 
@@ -76,14 +81,17 @@ def as_texts(value: str | Sequence[str]) -> list[str]:
 
 
 def as_spec(
-    value: DatasetLike, columns: Mapping[str, str] | None = None, unlabelled: Literal["keep"] | None = None
-) -> str:
+    value: DatasetLike, columns: Mapping[str, str] | None = None, unlabelled: Literal["keep"] | None = None,
+    groups: Any = None,
+) -> str:  # fmt: skip
     """Returns the specification of a dataset that is not a `Dataset` yet.
 
     Raises:
         DatasetError: images, labels or paths are wrong.
     """
-    return os.fspath(value) if isinstance(value, str | os.PathLike) else spec_of_value(value, columns, unlabelled)
+    if isinstance(value, str | os.PathLike):
+        return os.fspath(value)
+    return spec_of_value(value, columns, unlabelled, groups)
 
 
 def as_dataset(value: DatasetLike) -> Dataset:

@@ -138,8 +138,11 @@ def shown_torn(torn: dict[str, list[str]]) -> str:
 def _column(contents: Contents, name: str, problems: Problems) -> list[str]:
     """Returns a column as texts; "" where a value is missing."""
     column = contents.metadata.get(name)
+    if column is None and contents.further is not None:
+        column = contents.further.read(name)
     if column is None:
-        known = f"found {', '.join(contents.metadata)}" if contents.metadata else "it has no further columns"
+        others = [*contents.metadata, *(contents.further.names if contents.further else ())]
+        known = f"found {', '.join(others)}" if others else "it has no further columns"
         problems.stop(f"there is no column '{name}' ({known}): expected one, or a rule on the path, {_FORM}")
     return [_name(value) for value in column.tolist()]
 

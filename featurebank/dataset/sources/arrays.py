@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +14,7 @@ from featurebank.dataset.class_names import in_order
 from featurebank.dataset.core import Contents, path_name
 from featurebank.dataset.decoding.decode import Facts
 from featurebank.dataset.decoding.levels import Levels
+from featurebank.dataset.grouping.further_columns import ArrayReader, FurtherColumns
 from featurebank.dataset.readers.npz import read_npz
 from featurebank.dataset.sources.folder import absolute
 from featurebank.dataset.splits import SPLITS
@@ -101,7 +104,24 @@ def load_npz(argument: str) -> Contents:
     members = read_npz(path)
     parts = npz_parts(path, members)
     names = _class_names(path, members["classes"]) if "classes" in members else None
-    return from_parts(path_name(path.removesuffix(".npz")), f"npz:{path}", parts, names)
+    contents = from_parts(path_name(path.removesuffix(".npz")), f"npz:{path}", parts, names)
+    return dataclasses.replace(contents, further=_further(members, parts))
+
+
+def _further(members: Mapping[str, np.ndarray], parts: Sequence[ArraySplit]) -> FurtherColumns:
+    """Returns the further arrays that have a value for each image: `patient`, or `patient_train` and `patient_test`."""
+    sizes = {"" if part.split is None else f"_{SPLITS[part.split]}": len(part.labels) for part in parts}
+    first, used = next(iter(sizes)), {*itertools.chain(*_NAMES), "classes"}
+
+    def is_whole(name: str) -> bool:
+        columns = [(members.get(name + suffix), size) for suffix, size in sizes.items()]
+        return all(column is not None and column.shape == (size,) for column, size in columns)
+
+    names = [key.removesuffix(first) for key in members if key.endswith(first)]
+    names = [name for name in names if name not in used and is_whole(name)]
+    which = np.repeat(np.arange(len(sizes)), list(sizes.values()))
+    rows = np.concatenate([np.arange(size) for size in sizes.values()])
+    return FurtherColumns(tuple(names), [ArrayReader(members, suffix) for suffix in sizes], which, rows)
 
 
 def npz_parts(path: str, members: Mapping[str, np.ndarray]) -> list[ArraySplit]:

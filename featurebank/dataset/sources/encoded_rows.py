@@ -13,6 +13,7 @@ import numpy as np
 from featurebank.dataset.core import Contents, path_name
 from featurebank.dataset.decoding.image_bytes import ImageBytes
 from featurebank.dataset.decoding.levels import Depths
+from featurebank.dataset.grouping.further_columns import FurtherColumns
 from featurebank.dataset.sources.arrays import encode
 from featurebank.dataset.sources.layout import split_code
 from featurebank.dataset.splits import TRAIN
@@ -39,12 +40,14 @@ class EncodedSplit:
         code: the split's code; None if no split is given.
         labels: a name or a whole number per row; None for a row without a label.
         read: returns the bytes of a row's image file; raises OSError. It can be pickled.
+        column: returns a further column, a value per row; None if there are none.
     """
 
     name: str
     code: int | None
     labels: Sequence[Any]
     read: Callable[[int], bytes]
+    column: Callable[[str], Sequence[Any]] | None = None
 
 
 class Encoded(ImageBytes):
@@ -81,7 +84,10 @@ class Encoded(ImageBytes):
         return data
 
 
-def contents(spec: str, parts: Sequence[EncodedSplit], names: Sequence[str] | None, notes: Sequence[str]) -> Contents:
+def contents(
+    spec: str, parts: Sequence[EncodedSplit], names: Sequence[str] | None, notes: Sequence[str],
+    columns: Sequence[str] = (),
+) -> Contents:  # fmt: skip
     """Joins the splits into columns. Rows without a label are omitted, with a note.
 
     Args:
@@ -89,6 +95,7 @@ def contents(spec: str, parts: Sequence[EncodedSplit], names: Sequence[str] | No
         parts: the splits.
         names: names of the labels 0, 1, ...; None if the labels are names, or numbers without names.
         notes: notes for the user.
+        columns: the names of further columns, which every part has.
 
     Raises:
         DatasetError: no row has a label, or a label has no name.
@@ -109,10 +116,14 @@ def contents(spec: str, parts: Sequence[EncodedSplit], names: Sequence[str] | No
         raise DatasetError(message)
     classes, numbers = encode(spec, np.array(labels), names)
     pixels = Encoded([part.read for part in parts], np.array(which), np.array(rows), spec)
+    readers = [part.column for part in parts if part.column is not None]
+    further = FurtherColumns(tuple(columns), readers, np.array(which), np.array(rows)) if columns else None
     split_codes = None if all(part.code is None for part in parts) else np.array(codes, np.int8)
     left_out = [f"{counted(unlabelled, 'row')} without a label: omitted"] if unlabelled else []
     name = path_name(spec.partition(":")[2], spec)
-    return Contents(name, spec, classes, tuple(ids), numbers, pixels, split_codes, (*notes, *left_out))
+    return Contents(
+        name, spec, classes, tuple(ids), numbers, pixels, split_codes, (*notes, *left_out), further=further
+    )  # fmt: skip
 
 
 def check_rows(spec: str, rows: int) -> None:

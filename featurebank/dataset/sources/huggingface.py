@@ -52,6 +52,22 @@ class HubReader:
         return fetch(path) if is_url(path) else read_regular(path)
 
 
+class HubColumn:
+    """Reads columns of one split.
+
+    Args:
+        table: a `datasets.Dataset`.
+    """
+
+    def __init__(self, table: Any) -> None:
+        self._table = table
+
+    def __call__(self, name: str) -> Sequence[Any]:
+        """Returns a column, a value per row."""
+        values: Sequence[Any] = self._table[name][:]
+        return values
+
+
 def load(argument: str) -> Contents:
     """Loads a dataset of Hugging Face.
 
@@ -87,10 +103,17 @@ def load(argument: str) -> Contents:
                 code,
                 tables[name][label][:],
                 HubReader(tables[name].select_columns([image]).cast_column(image, undecoded), image),
+                HubColumn(tables[name]),
             )
             for name, code in splits
         ]
-    return contents(spec, parts, getattr(first.features[label], "names", None), notes)
+    used = [tables[name].features for name, _ in splits]
+    plain = datasets.Value, datasets.ClassLabel
+    columns = [
+        name for name, kind in first.features.items() if name != label and all(name in one for one in used)
+        and isinstance(kind, plain)
+    ]  # fmt: skip
+    return contents(spec, parts, getattr(first.features[label], "names", None), notes, columns)
 
 
 def _place(argument: str) -> str | None:

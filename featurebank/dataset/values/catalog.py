@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from featurebank.dataset.core import Contents
+from featurebank.dataset.grouping.components import GROUP
+from featurebank.dataset.readers.metadata import strings
 from featurebank.dataset.unlabelled_option import keeps_unlabelled
 from featurebank.dataset.values.arrays import from_arrays
 from featurebank.dataset.values.batches import from_batches, is_batches
@@ -28,13 +31,17 @@ def is_dataset_value(value: Any) -> bool:
     return is_frame(value) or is_batches(value) or _is_pair(value) or _is_paths(value)
 
 
-def spec_of_value(value: Any, columns: Mapping[str, str] | None = None, unlabelled: str | None = None) -> str:
+def spec_of_value(
+    value: Any, columns: Mapping[str, str] | None = None, unlabelled: str | None = None, groups: Any = None
+) -> str:
     """Returns the specification of a value, which `load_images` understands in this process.
 
     Args:
         value: as `is_dataset_value` accepts it.
         columns: of a data frame: the names of its columns for "path", "label", "split" and "weight".
         unlabelled: of a data frame: "keep" keeps images without a label.
+
+        groups: (n,) the group of each image, as a column `GROUP`; None if there are none.
 
     Raises:
         ConfigError: `columns` is given for something else.
@@ -46,7 +53,18 @@ def spec_of_value(value: Any, columns: Mapping[str, str] | None = None, unlabell
     if keeps_unlabelled(unlabelled) and not is_frame(value):
         message = "unlabelled is given for a dataset that is neither a folder nor a table: leave it out"
         raise ConfigError(message)
-    return register(_contents(value, columns, keep=keeps_unlabelled(unlabelled)))
+    contents = _contents(value, columns, keep=keeps_unlabelled(unlabelled))
+    return register(contents if groups is None else _grouped(contents, groups))
+
+
+def _grouped(contents: Contents, groups: Any) -> Contents:
+    """Returns contents with a group for each image as a column."""
+    column = np.asarray(groups)
+    if column.shape != (len(contents.ids),):
+        message = f"groups has the shape {column.shape}: expected ({len(contents.ids)},), one group for each image"
+        raise DatasetError(message)
+    texts = ["" if value is None or value != value else str(value) for value in column.tolist()]  # noqa: PLR0124 - nan
+    return dataclasses.replace(contents, metadata={**contents.metadata, GROUP: strings(texts)})
 
 
 def _contents(value: Any, columns: Mapping[str, str] | None, *, keep: bool) -> Contents:

@@ -85,7 +85,7 @@ def run(rounds: int, *, quick: bool, output: Path) -> None:
     """Prints the figures and writes them as JSON."""
     about = conditions()
     print(", ".join(f"{name} {value}" for name, value in about.items()))
-    count = 3 if quick else max(40, rounds)
+    count = 3 if quick else max(20, rounds)
     results = {}
     for by_group in (False, True):
         with tempfile.TemporaryDirectory() as place:

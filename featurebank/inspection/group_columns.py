@@ -73,6 +73,7 @@ def group_columns(dataset: Dataset, usable: np.ndarray) -> tuple[GroupColumn, ..
         dataset: the dataset; its digests are computed if they are not known.
         usable: (n,) bool: the images to look at.
     """
+    usable = usable & (dataset.labels >= 0)
     splits, labels = dataset.splits[usable], dataset.labels[usable]
     return tuple(
         found

@@ -16,7 +16,7 @@ from featurebank import finetune, load_model, train_heads
 from featurebank.backbone import Backbone
 from featurebank.bank import Bank
 from featurebank.bank.locks.claims import NAME as CLAIMS
-from featurebank.errors import ConfigError, DatasetError, HeadError, WeightsError
+from featurebank.errors import ConfigError, DatasetError, HeadError, HeadInputError, WeightsError
 from featurebank.extraction.source_images import SourceImages
 from featurebank.finetuning import FinetuneOptions, run_finetune
 from featurebank.finetuning.checkpoint import Checkpoint
@@ -86,6 +86,30 @@ def test_a_run_on_the_leaderboard(clean: Bank, head: RunRecord, said: Listener) 
 
     train_heads(clean, [{"kind": "nearest_mean"}])  # a grid leaves fine-tunes alone
     assert run.saved_path.is_file()
+
+
+def test_weights_of_images_and_names_of_classes_count(
+    clean: Bank, head: RunRecord, said: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Bank, "_role_digests", lambda _: [])  # the bank stays that of the head
+    ones, some = np.ones(len(clean)), np.arange(len(clean)) % 3.0
+    found = []
+    for patience, weights in enumerate((None, ones, some, None), 10):  # another patience is another run
+        monkeypatch.setattr(Bank, "weight_column", None if weights is None else "w")
+        monkeypatch.setattr(Bank, "_weights", lambda _, weights=weights: weights)
+        named = {"class_weight": {"ant": 5.0}} if patience == 13 else {}
+        run = finetune(
+            head, bank=clean, unfreeze=["last"], epochs=1, batch_size=8, patience=patience, reporter=said, **named
+        )
+        assert run.history is not None
+        found.append(run.history["loss"][0])
+    assert found[0] == found[1]
+    assert len(set(found)) == 3
+    line = "training images are weighted by the column 'w', from 1 to 2"
+    assert any(text.startswith(line) for text in said.said)
+    assert any("no training image of class 'cow'" in str(text) for text in said.warned)
+    with pytest.raises(HeadInputError, match="class_weight names antt, which is no class: did you mean 'ant'"):
+        finetune(head, bank=clean, unfreeze=["last"], class_weight={"antt": 2.0})
 
 
 def test_it_never_ends_below_its_head(clean: Bank, head: RunRecord, said: Listener) -> None:

@@ -122,7 +122,7 @@ def test_banks_with_them_are_merged(make: Any, table: Path, tmp_path: Path) -> N
     assert merged.sample_weights() is not None
 
 
-@pytest.mark.heavy
+@pytest.mark.slow
 def test_every_command_works_on_such_a_bank(
     make: Any, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -63,8 +63,8 @@ def evidence_of(features: np.ndarray, labels: np.ndarray, groups: np.ndarray | N
         >>> labels = np.arange(60) % 3
         >>> features = np.eye(3)[labels] * 3 + rng.normal(size=(60, 3))
         >>> found = evidence_of(features.astype(np.float32), labels)
-        >>> round(found.accuracy, 2), found.loss < np.log(3)
-        (0.95, True)
+        >>> found.accuracy > 0.9, bool(found.loss < np.log(3))
+        (True, True)
     """
     shared = Shared(features, labels)
     with limited_blas():

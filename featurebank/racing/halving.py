@@ -63,7 +63,7 @@ def distances(losses: np.ndarray, groups: np.ndarray | None = None) -> np.ndarra
 
     Example:
         >>> distances(np.array([[0.1, 0.3, 0.2, 0.4], [0.6, 0.7, 0.9, 0.8], [0.3, 0.1, 0.4, 0.3]])).round(1)
-        array([0. , 6.3, 0.3])
+        array([0. , 7.1, 0.2])
     """
     best = int(losses.mean(axis=1).argmin())
     apart = losses - losses[best]

@@ -64,11 +64,11 @@ def winner_interval(
             percentiles.
 
     Example:
-        >>> rng = np.random.default_rng(0)
+        >>> rng = np.random.default_rng(1)
         >>> right = rng.random((30, 200)) < 0.8  # thirty equal heads, two hundred images
         >>> best = share_winner(right, int(right.mean(axis=1).argmax()))
         >>> round(best.value, 2), round(best.corrected, 2), best.low < 0.8 < best.high
-        (0.86, 0.8, True)
+        (0.85, 0.8, True)
 
     References:
         Tsamardinos, Greasidou, Borboudakis, "Bootstrapping the out-of-sample predictions for efficient and accurate

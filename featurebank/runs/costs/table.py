@@ -84,7 +84,7 @@ class CostTable:
         labels = bank_labels(self._manifests)
         self.labels = {run.directory: labels.get(run.directory, run.bank_name) for run in runs}
         """A short name of each bank by its directory: what differs between the banks."""
-        pairs = {(run.directory, run.tap) for run in runs if run.directory in self._manifests}
+        pairs = {(run.directory, run.tap) for run in runs if run.directory in self._manifests and run.joined is None}
         speeds = {(path, tap): measured_speed(path, self._manifests[path].key, tap) for path, tap in pairs}
         self.is_measured = bool(speeds) and None not in speeds.values()
         """Whether the images a second were measured on this machine, for all runs."""
@@ -98,7 +98,7 @@ class CostTable:
     def of(self, run: RunRecord) -> Cost:
         """Returns the costs of a run."""
         manifest = self._manifests.get(run.directory)
-        if manifest is None:
+        if manifest is None or run.joined is not None:  # of a joined tap, other banks may hold a part
             return Cost()
         record = self._records[run.directory]
         rate = self._speeds.get((run.directory, run.tap)) if self.is_measured else self._recorded_rate(run.directory)

@@ -26,7 +26,7 @@ from PIL import Image
 import featurebank
 from featurebank import make_head
 from featurebank.cli import group
-from featurebank.grid.files import read_grid
+from featurebank.grid.files import NOT_PARAMETERS, read_grid
 from featurebank.pipeline.variants import variants_from_file
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -161,7 +161,8 @@ def test_toml_of_the_pages_is_valid(page: Path, tmp_path: Path) -> None:
         file.write_text(block, encoding="utf-8")
         if "head" in tomllib.loads(block):
             for values in read_grid(str(file)):
-                assert make_head(values.pop("kind"), values)
+                params = {name: value for name, value in values.items() if name not in NOT_PARAMETERS}
+                assert make_head(values["kind"], params)
             continue
         pipeline = f"{pipeline}\n{block}" if "variant" in tomllib.loads(block) else block
         file.write_text(pipeline, encoding="utf-8")

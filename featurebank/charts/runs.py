@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 __all__ = ["COSTS", "Cost", "HeadPoint", "accuracy_against", "axes_of", "axis_effects"]
 
-Cost = Literal["seconds", "parameters"]
-COSTS: tuple[Cost, ...] = ("seconds", "parameters")
-_TITLES = {"seconds": "seconds of training", "parameters": "parameters"}
+Cost = Literal["seconds", "parameters", "seconds an image", "bytes an image", "images a second"]
+COSTS: tuple[Cost, ...] = ("seconds", "parameters", "seconds an image", "bytes an image", "images a second")
+_TITLES = {cost: cost for cost in COSTS} | {"seconds": "seconds of training"}
 _LEAST = 1e-3
 """Durations below this many seconds are drawn here, because a logarithmic axis has no zero."""
 _AXES, _VALUES = 12, 20
@@ -59,6 +59,14 @@ class HeadPoint:
     """Its parameters, and perhaps "tap" and "views"."""
     tied: bool = False
     """Whether it cannot be told apart from the best head."""
+    group: str = ""
+    """What its colour stands for; by default its kind."""
+    costs: Mapping[str, float | None] = dataclasses.field(default_factory=dict)
+    """Its other costs by their names."""
+
+    def cost(self, name: Cost) -> float | None:
+        """Returns a cost; None if it is not known."""
+        return {"seconds": self.seconds, "parameters": self.parameters, **self.costs}.get(name)
 
 
 def accuracy_against(points: Sequence[HeadPoint], cost: Cost = "seconds", *, title: str = "") -> alt.LayerChart:
@@ -66,7 +74,7 @@ def accuracy_against(points: Sequence[HeadPoint], cost: Cost = "seconds", *, tit
 
     Args:
         points: the heads. Those whose cost is not known are left out.
-        cost: "seconds" of training, or the number of "parameters".
+        cost: one of `COSTS`: "seconds" are those of training, and of "images a second" more are better.
         title: the title.
 
     Raises:
@@ -82,7 +90,7 @@ def accuracy_against(points: Sequence[HeadPoint], cost: Cost = "seconds", *, tit
     if not points:
         message = "there is no head to draw: train some first"
         raise ConfigError(message)
-    rows = [_row(place, point, cost) for place, point in enumerate(points) if getattr(point, cost) is not None]
+    rows = [_row(place, point, cost) for place, point in enumerate(points) if point.cost(cost) is not None]
     if not rows:
         message = f"there is no head to draw: the {_TITLES[cost]} of {counted(len(points), 'head')} are not known"
         raise ConfigError(message)
@@ -123,23 +131,22 @@ def _layers(base: alt.Chart, rows: Sequence[Mapping[str, Any]], cost: Cost) -> l
 def _tooltip(cost: Cost) -> list[alt.Tooltip]:
     import altair as alt
 
-    costs = {
-        "seconds": alt.Tooltip("seconds:Q", format=".3~g"),
-        "parameters": alt.Tooltip("parameters:Q", format=",.0f"),
-    }
+    whole = cost in {"parameters", "bytes an image"}
     return [
         alt.Tooltip("title:N", title="head"), alt.Tooltip("accuracy:Q", format=".4f"),
-        alt.Tooltip("interval:N", title="95 % interval"), costs[cost],
+        alt.Tooltip("interval:N", title="95 % interval"),
+        alt.Tooltip(f"{cost}:Q", format=",.0f" if whole else ".3~g"),
     ]  # fmt: skip
 
 
 def _row(place: int, point: HeadPoint, cost: Cost) -> dict[str, Any]:
-    value = float(getattr(point, cost))
+    value = float(point.cost(cost) or 0)
     return {
-        "id": point.id, "place": place, "title": point.title, "kind": point.kind, "accuracy": float(point.accuracy),
+        "id": point.id, "place": place, "title": point.title, "kind": point.group or point.kind,
+        "accuracy": float(point.accuracy),
         "low": float(point.low), "high": float(point.high), "tied": bool(point.tied),
         "interval": f"{point.low:.3f} to {point.high:.3f}",
-        cost: max(value, _LEAST if cost == "seconds" else 1.0),
+        cost: max(value, _LEAST if cost.startswith("seconds") else 1.0),
     }  # fmt: skip
 
 
@@ -163,7 +170,7 @@ def _cost_axis(cost: Cost, values: Sequence[float]) -> alt.X:
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     digits = (1, 2, 5) if len(powers) < 4 else (1,)  # noqa: PLR2004
     ticks = [digit * 10.0**power for power in powers for digit in digits if low <= digit * 10.0**power <= high]
-    axis = alt.Axis(values=ticks, format="~g" if cost == "seconds" else "~s", grid=False)
+    axis = alt.Axis(values=ticks, format="~g" if cost.startswith("seconds") else "~s", grid=False)
     title = f"{_TITLES[cost]} (logarithmic)"
     return alt.X(f"{cost}:Q", title=title, axis=axis, scale=alt.Scale(type="log", domain=[low, high], nice=False))
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from featurebank.dataset.pictures import local_paths, thumbnails_of_files
+from featurebank.runs.costs.table import CostTable
 from featurebank.runs.labels import short_names
 from featurebank.runs.ranking import in_words
 from featurebank.system.html import (
@@ -39,6 +40,11 @@ def leaderboard_html(board: Leaderboard[Any]) -> str:
     """Returns the display of a leaderboard: its best heads with their accuracies."""
     entries = board.entries
     names, omitted = short_names([entry.spec for entry in entries[:ENTRIES]])
+    costs = CostTable([entry.runs[0] for entry in entries])
+    if costs.has_several_banks:
+        names = [
+            f"{name}, {costs.labels[entry.runs[0].directory]}" for name, entry in zip(names, entries, strict=False)
+        ]
     rows = [_row(place, name, entry) for place, (name, entry) in enumerate(zip(names, entries, strict=False), 1)]
     failed = sum(run.failure is not None for run in board)
     facts = [counted(len(board), "run"), counted(len(entries), "head"), f"on {in_words(board.folds)}"]

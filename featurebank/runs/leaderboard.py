@@ -79,7 +79,8 @@ class Leaderboard(list[_Run]):
         Filled points cannot be told apart from the best head. A click picks a head, and the mouse a range.
 
         Args:
-            against: "seconds" of training, or the number of "parameters".
+            against: "seconds" of training or the number of "parameters"; or what the features cost: "seconds an image"
+                of the extraction, "bytes an image", or "images a second" in use, of which more are better.
 
         Returns:
             An Altair chart.

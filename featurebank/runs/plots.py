@@ -13,6 +13,7 @@ from featurebank.charts.confusion import confusion_matrix
 from featurebank.charts.history import history
 from featurebank.charts.runs import HeadPoint
 from featurebank.errors import HeadError
+from featurebank.runs.costs.table import Cost, CostTable
 from featurebank.runs.curves import chart_curves, missing_curves
 from featurebank.runs.doubts import LabelledAnswers, measured_on, plot_certainty
 from featurebank.runs.probabilities import positions_of
@@ -26,17 +27,29 @@ if TYPE_CHECKING:
 
 
 def head_points(entries: Iterable[Entry]) -> list[HeadPoint]:
-    """Returns the entries of a leaderboard as the points of its charts."""
+    """Returns the entries of a leaderboard as the points of its charts; of several banks, each has a colour."""
+    entries = list(entries)
+    costs = CostTable([entry.runs[0] for entry in entries])
+    several = costs.has_several_banks
+    labels = [costs.labels[entry.runs[0].directory] if several else "" for entry in entries]
     return [
         HeadPoint(
-            id=entry.runs[0].run, title=f"{entry.spec} on {entry.spec.tap}", kind=entry.spec.kind,
+            id=entry.runs[0].run, title=f"{entry.spec} on {entry.spec.tap}{f' of {label}' if label else ''}",
+            kind=entry.spec.kind, group=label, costs=_named_costs(costs.of(entry.runs[0])),
             accuracy=entry.mean, low=entry.interval[0], high=entry.interval[1], seconds=entry.seconds,
             parameters=entry.parameters, tied=entry.indistinguishable,
             settings={**entry.spec.params, "tap": entry.spec.tap, "views": entry.spec.views,
                 **({"sample": entry.spec.sample} if entry.spec.sample else {})},
         )
-        for entry in entries
+        for entry, label in zip(entries, labels, strict=True)
     ]  # fmt: skip
+
+
+def _named_costs(cost: Cost) -> dict[str, float | None]:
+    return {
+        "seconds an image": cost.seconds_per_image, "bytes an image": cost.bytes_per_image,
+        "images a second": cost.images_per_second,
+    }  # fmt: skip
 
 
 class PlottedRun(RunRecord):

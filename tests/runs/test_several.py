@@ -70,3 +70,13 @@ def test_all_of_names_the_banks_of_the_cache(
     monkeypatch.setenv("FEATUREBANK_CACHE", str(tmp_path))
     assert leaderboard("all-of:made") == leaderboard(banks)
     assert leaderboard(["clear", "noisy"]) == leaderboard(banks)
+
+
+def test_charts_and_tables_of_notebooks_tell_the_banks_apart(banks: list[Bank]) -> None:
+    board = leaderboard(banks)
+    chart = board.plot(against="bytes an image").to_dict()
+    rows = next(iter(chart["datasets"].values()))
+    assert {(row["kind"], row["bytes an image"]) for row in rows} == {("clear", 32.0), ("noisy", 32.0)}
+    assert "nearest_mean, clear" in board._repr_html_()
+    with pytest.raises(ConfigError, match="the seconds an image of 4 heads are not known"):
+        board.plot(against="seconds an image")

@@ -8,6 +8,7 @@ import numpy as np
 
 from featurebank.charts.image_map import image_map
 from featurebank.charts.projection import METHODS, TSNE_IMAGES, Method, project
+from featurebank.dataset.splits import UNLABELLED
 from featurebank.errors import ConfigError, WrongTypeError, unknown_name
 from featurebank.system.html import SPLIT_WORDS, data_uri
 from featurebank.system.progress import no_advance
@@ -23,6 +24,7 @@ MOST_POINTS = 10_000
 MOST_PICTURES, _LIMIT_S, _SIDE, _QUALITY = 1000, 5.0, 64, 70
 """The largest number of thumbnails, the time for reading them, their largest side in pixels, and their quality."""
 _ROWS = 512
+_WORDS = {**SPLIT_WORDS, UNLABELLED: UNLABELLED}
 _NAMES: dict[str, str] = {"pca": "principal components", "tsne": "t-SNE", "umap": "UMAP"}
 
 
@@ -96,7 +98,7 @@ def _map(
     return image_map(
         places, [ids[row] for row in rows.tolist()], labels[rows], names,
         predicted=None if predicted is None else predicted[rows], images=_thumbnails(bank, split, rows, wrong[rows]),
-        title=f"{_NAMES[method]} of {tap}, {sample}{SPLIT_WORDS.get(split, split)} images",
+        title=f"{_NAMES[method]} of {tap}, {sample}{_WORDS[split]} images",
     )  # fmt: skip
 
 

@@ -104,7 +104,7 @@ def graft(
 def export(
     run: RunLike, path: PathLike, *, bank: BanksLike | None = None, format: str | None = None,
     backbone: BackboneLike | None = None, proof: bool = True, with_resize: bool = False, certainty: bool = True,
-    progress: Shown = None, reporter: Reporter | None = None,
+    metric: str = "accuracy", progress: Shown = None, reporter: Reporter | None = None,
 ) -> Path:  # fmt: skip
     """Exports a run as one model file, from images to probabilities.
 
@@ -123,6 +123,7 @@ def export(
         with_resize: whether the model resizes images itself and takes uint8 RGB of any size; for "keras" and "onnx".
         certainty: whether the file stores what `coverage` and `abstain_at_error` of `predict` need, from the validation
             images. For a fine-tune, up to 3000 images are read and run through its network.
+        metric: what decides which run is "best", as in `select`.
         progress: whether progress is shown; default: where a person looks, see `featurebank.set_progress`.
         reporter: receives the progress and the warnings in place of the screen.
 
@@ -142,7 +143,7 @@ def export(
         >>> export("best", "flowers.keras")
         PosixPath('flowers.keras')
     """
-    options = ExportOptions(format=format, proof=proof, with_resize=with_resize, certainty=certainty)
+    options = ExportOptions(format=format, proof=proof, with_resize=with_resize, certainty=certainty, metric=metric)
     with showing(progress, reporter) as shown:
         if isinstance(run, str):
             run = find_exportable(as_banks(bank, "export", reporter=shown), run, as_path(path), options, shown)

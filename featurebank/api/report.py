@@ -14,8 +14,8 @@ __all__ = ["report"]
 
 @checked
 def report(
-    banks: BanksLike | None = None, path: PathLike = "report.html", *, force: bool = False, progress: Shown = None,
-    reporter: Reporter | None = None,
+    banks: BanksLike | None = None, path: PathLike = "report.html", *, force: bool = False, metric: str = "accuracy",
+    progress: Shown = None, reporter: Reporter | None = None,
 ) -> WrittenReport:  # fmt: skip
     """Writes one HTML page about a bank and its heads, or about several banks side by side.
 
@@ -28,6 +28,7 @@ def report(
             the bank that was used last.
         path: the HTML file.
         force: whether to replace an existing file.
+        metric: what ranks the heads, as in `select`.
         progress: whether progress is shown; default: where a person looks, see `featurebank.set_progress`.
         reporter: receives the progress and the warnings in place of the screen.
 
@@ -50,4 +51,4 @@ def report(
     """
     with showing(progress, reporter) as shown:
         opened = as_banks(banks, "report", reporter=shown)
-        return run_report(opened, ReportOptions(output=str(as_path(path)), force=force), reporter=shown)
+        return run_report(opened, ReportOptions(output=str(as_path(path)), force=force, metric=metric), reporter=shown)

@@ -14,6 +14,7 @@ from featurebank.backbone.spec import BatchNorm
 from featurebank.errors import unknown_name
 from featurebank.system.options import OptionProblem, OptionsError, StageOptions, refuse, unreadable
 from featurebank.system.validation import LARGEST, shown
+from featurebank.training.monitors import monitor_of
 from featurebank.training.options import TrainingOptions
 
 RATES = {"sgd": 1e-2, "adagrad": 1e-3, "rmsprop": 1e-4, "adam": 1e-4, "adamw": 1e-4}
@@ -172,8 +173,12 @@ class FinetuneOptions(StageOptions):
         yield from unreadable("augment", self.augment, Augmentation.parse)
 
 
-def read_options(values: Mapping[str, Any]) -> FinetuneOptions:
+def read_options(values: Mapping[str, Any], *, metric: str = "accuracy") -> FinetuneOptions:
     """Creates options from names and values.
+
+    Args:
+        values: the options that differ from the defaults.
+        metric: the metric of the default of `monitor`.
 
     Raises:
         UnknownNameError: a name is not an option of a fine-tune.
@@ -183,7 +188,7 @@ def read_options(values: Mapping[str, Any]) -> FinetuneOptions:
     for name in values:
         if name not in known:
             raise unknown_name("option of finetune", name, known)
-    return FinetuneOptions(**values)
+    return FinetuneOptions(**{"monitor": monitor_of(metric), **values})
 
 
 def _of_phase(name: str, value: Any, phase: int, phases: int) -> Any:

@@ -244,18 +244,21 @@ def find_start(run: RunRecord | str, bank: Bank | None, reporter: Reporter) -> t
     return (best_start(bank, load_runs(bank), reporter) if run == "best" else find_run(bank, run)), bank
 
 
-def best_start(banks: Banks, runs: Iterable[RunRecord], reporter: Reporter = SILENT) -> RunRecord:
+def best_start(
+    banks: Banks, runs: Iterable[RunRecord], reporter: Reporter = SILENT, *, metric: metrics.Metric = metrics.ACCURACY
+) -> RunRecord:
     """Returns the best head that can be expressed as layers.
 
     Args:
         banks: the bank that the runs were trained on, or several.
         runs: the candidates; fine-tuned runs are ignored.
         reporter: receives one line for each better head that is skipped, with the reason.
+        metric: what decides which head is best.
 
     Raises:
         HeadError: no head can be expressed as layers.
     """
-    return best_in_layers(banks, [run for run in runs if not is_finetuned(run)], reporter)
+    return best_in_layers(banks, [run for run in runs if not is_finetuned(run)], reporter, metric=metric)
 
 
 def _run_id(start: RunRecord, bank_digest: str, options: FinetuneOptions) -> str:

@@ -31,8 +31,9 @@ from featurebank.grafting.several.trunks import SeveralTrunks
 from featurebank.grafting.side_by_side import JoinedModel
 from featurebank.grafting.stage import Grafted, grafted, run_model
 from featurebank.grafting.trunk import taps_of
+from featurebank.metrics import metric_of
 from featurebank.runs.run import RunRecord
-from featurebank.runs.several import Banks
+from featurebank.runs.several import Banks, as_list
 from featurebank.system.backing.temporaries import temporary_folder
 from featurebank.system.files import explain_full_disk, sync
 from featurebank.system.options import StageOptions
@@ -50,6 +51,8 @@ class ExportOptions(StageOptions):
     proof: bool = True
     with_resize: bool = False
     certainty: bool = True
+    metric: str = "accuracy"
+    """What decides which run is "best"; see `featurebank.metrics.metric_of`."""
 
 
 def find_exportable(
@@ -70,10 +73,11 @@ def find_exportable(
     from featurebank.runs.selection import find_run  # imports scikit-learn, which predictions do not need
 
     _, kind = format_to_write(path, options.format)
+    metric = metric_of(options.metric, as_list(banks)[0].classes)
     if run != "best" or not kind.needs_layers:
-        return find_run(banks, run)
-    best = best_in_layers(banks, reporter=reporter)
-    if best.run != find_run(banks).run:
+        return find_run(banks, run, metric=metric, reporter=reporter)
+    best = best_in_layers(banks, reporter=reporter, metric=metric)
+    if best.run != find_run(banks, metric=metric).run:
         reporter.say(f"to export the best head itself: featurebank export best -o {path.with_suffix('.fbmodel')}")
     return best
 

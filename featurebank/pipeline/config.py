@@ -81,6 +81,8 @@ class SelectSection(StageOptions):
 
     test: bool | Literal["once"] = False
     """true: evaluate the selected run of each variant on the test split; "once": only that of the best variant."""
+    metric: Annotated[str, MinLen(1), "the name of a metric, as 'balanced_accuracy'"] | None = None
+    """What decides which run is selected; default: the metric of [heads]."""
 
 
 @dataclass(frozen=True, kw_only=True)

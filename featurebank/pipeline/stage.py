@@ -22,11 +22,13 @@ from featurebank.finetuning import best_start, run_finetune
 from featurebank.fitting.spec import HeadSpec
 from featurebank.grid import read_grid
 from featurebank.heads.needs import MAPS_AT_A_CUT
+from featurebank.metrics import ACCURACY, Metric, metric_of
 from featurebank.pipeline.config import ONCE, DatasetSection, HeadsSection, Pipeline
 from featurebank.pipeline.race import networks_of, race_winner
 from featurebank.pipeline.variants import Variant
 from featurebank.racing import Race
 from featurebank.reporting.stage import WrittenReport, check_report_path
+from featurebank.runs.predictions.scoring import scored
 from featurebank.runs.ranking import best_of, ranked
 from featurebank.runs.run import RunRecord
 from featurebank.runs.selection import choose_run, open_test
@@ -53,6 +55,8 @@ class PipelineResult:
     """The report, if the pipeline has one; variants share it."""
     race: Race | None = None
     """The race whose winner was extracted, if the pipeline has one."""
+    metric: Metric = ACCURACY
+    """What selected the run."""
 
     def __repr__(self) -> str:
         bank = self.extraction.bank.name
@@ -97,15 +101,18 @@ def _run(pipeline: Pipeline, dataset: Dataset, cache: Path | None, reporter: Rep
     race, backbone = race_winner(pipeline, dataset, cache, reporter)
     (extraction,) = extract_banks(dataset, [backbone], pipeline.extract, cache=cache, reporter=reporter)
     bank = extraction.bank
+    metric = metric_of(metric_name_of(pipeline), bank.classes)
     runs = run_grid(bank, pipeline.heads.grid, heads_options(pipeline), reporter)
     tuned = None
     if pipeline.finetune:
         start = pipeline.finetune.start  # "best": of this pipeline's heads, not of all heads of the bank
-        begin = best_start(bank, runs, reporter) if start == "best" else start
+        begin = best_start(bank, runs, reporter, metric=metric) if start == "best" else start
         tuned = run_finetune(begin, pipeline.finetune, bank=bank, reporter=reporter)
-        runs = ranked([*runs, tuned])
-    chosen = choose_run(runs)
-    result = PipelineResult(extraction, runs, chosen, tuned, race=race)
+        runs = [*runs, tuned]
+    if pipeline.finetune or pipeline.select.metric:
+        runs = ranked(scored(runs, metric, reporter), metric=metric)
+    chosen = choose_run(runs, metric=metric)
+    result = PipelineResult(extraction, runs, chosen, tuned, race=race, metric=metric)
     return _with_test_metrics(result, reporter) if test else result
 
 
@@ -132,10 +139,17 @@ def open_test_once(
     once = [done for variant, done in zip(variants, results, strict=True) if variant.pipeline.select.test == ONCE]
     if not once:
         return list(results)
-    best = best_of(once, lambda done: done.result.chosen)
+    by = {done.result.metric.name: done.result.metric for done in once}
+    metric = next(iter(by.values())) if len(by) == 1 else ACCURACY  # variants that differ in it are ranked by this
+    best = best_of(once, lambda done: done.result.chosen, metric=metric)
     reporter.say(f"variant {best.name} is the best by validation: its test images are opened now")
     tested = replace(best, result=_with_test_metrics(best.result, reporter))
     return [tested if done is best else done for done in results]
+
+
+def metric_name_of(pipeline: Pipeline) -> str:
+    """Returns the name of the metric that selects the run of a pipeline."""
+    return pipeline.select.metric or pipeline.heads.metric
 
 
 def heads_options(pipeline: Pipeline) -> HeadsSection:
@@ -176,6 +190,9 @@ def load_inputs(
         images = _attempt(errors, name, partial(load_images, pipeline.dataset, known))
         network = _attempt(errors, name, partial(load_network, pipeline))
         _attempt(errors, name, partial(read_grid, pipeline.heads.grid))
+        if (classes := getattr(images, "classes", None)) is not None:
+            for metric in dict.fromkeys((pipeline.heads.metric, metric_name_of(pipeline))):
+                _attempt(errors, name, partial(metric_of, metric, list(classes)))
         for address in filter(None, dict.fromkeys((pipeline.extract.cluster, pipeline.heads.cluster))):
             _attempt(errors, name, partial(check_address, address))
         if images is not None and network is not None:

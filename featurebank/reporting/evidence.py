@@ -12,9 +12,11 @@ import numpy as np
 from featurebank.bank import Bank
 from featurebank.bank.vectors import vector_tap
 from featurebank.errors import DatasetError, FeatureBankError, HeadError
+from featurebank.metrics import ACCURACY, Metric
 from featurebank.reporting.pictures import Gallery
 from featurebank.runs.comparison import Entry, entries
 from featurebank.runs.finetuned import is_finetuned
+from featurebank.runs.predictions.scoring import scored
 from featurebank.runs.probabilities import load_fitted, positions_of, predictor
 from featurebank.runs.ranking import latest_folds
 from featurebank.runs.refitting import refitted_head
@@ -65,15 +67,16 @@ class Evidence:
     Args:
         bank: the bank.
         reporter: receives the progress of everything that is read.
+        metric: what ranks the heads.
 
     Raises:
         HeadError: the bank has no run of its current state.
         DatasetError: it has none, and cannot have one on its own split, because it has no validation image.
     """
 
-    def __init__(self, bank: Bank, reporter: Reporter = SILENT) -> None:
-        self.bank, self.reporter = bank, reporter
-        self.runs = current_runs(bank)
+    def __init__(self, bank: Bank, reporter: Reporter = SILENT, metric: Metric = ACCURACY) -> None:
+        self.bank, self.reporter, self.metric = bank, reporter, metric
+        self.runs = scored(current_runs(bank), metric, reporter)
         self.folds = latest_folds(self.runs)
         """The evaluation protocol of the leaderboard; see `RunRecord.folds`."""
         self.failed = [run for run in self.runs if run.failure]
@@ -82,13 +85,13 @@ class Evidence:
     @cached_property
     def entries(self) -> list[Entry]:
         """The heads of the leaderboard, best first."""
-        return entries(self.runs, folds=self.folds)
+        return entries(self.runs, folds=self.folds, metric=self.metric)
 
     @cached_property
     def winner(self) -> RunRecord | None:
         """The run that `select` chooses; None if no run can be chosen."""
         try:
-            return choose_run(self.runs, folds=self.folds)
+            return choose_run(self.runs, folds=self.folds, metric=self.metric)
         except HeadError:
             return None
 
@@ -198,4 +201,5 @@ def key_of(banks: Sequence[Evidence]) -> str:
 def _bank_key(evidence: Evidence) -> list[object]:
     bank = evidence.bank
     runs = [[run.run, run.created, run.tested, run.weights, run.failure] for run in evidence.runs]
-    return [bank.name, bank.digest, bank.manifest.items, list(map(dict, bank.manifest.history)), runs]
+    by = [] if evidence.metric == ACCURACY else [evidence.metric.key]
+    return [*by, bank.name, bank.digest, bank.manifest.items, list(map(dict, bank.manifest.history)), runs]

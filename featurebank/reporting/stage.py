@@ -10,6 +10,7 @@ from pathlib import Path
 
 from featurebank.bank import Bank
 from featurebank.errors import ConfigError
+from featurebank.metrics import metric_of
 from featurebank.reporting.evidence import Evidence, key_of
 from featurebank.system.files import check_output, open_regular
 from featurebank.system.options import StageOptions
@@ -27,6 +28,8 @@ class ReportOptions(StageOptions):
 
     output: str = "report.html"
     force: bool = False
+    metric: str = "accuracy"
+    """What ranks the heads; see `featurebank.metrics.metric_of`."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,10 @@ def run_report(
     began = time.perf_counter()
     path = check_report_path(options.output, force=options.force, update=update)
     with reporter.step(f"reading the runs of {counted(len(banks), 'bank')}"):
-        evidence = [Evidence(bank, reporter) for bank in {bank.path.resolve(): bank for bank in banks}.values()]
+        evidence = [
+            Evidence(bank, reporter, metric_of(options.metric, bank.classes))
+            for bank in {bank.path.resolve(): bank for bank in banks}.values()
+        ]
     names = tuple(one.bank.name for one in evidence)
     if update and report_key(path) == key_of(evidence):
         return WrittenReport(path, time.perf_counter() - began, path.stat().st_size, names, written=False)

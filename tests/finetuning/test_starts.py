@@ -12,7 +12,12 @@ import featurebank as fb
 from featurebank.backbone import Backbone
 from featurebank.bank import Bank
 from featurebank.errors import ConfigError, HeadError, UnknownNameError
+from featurebank.finetuning.options import read_options
 from featurebank.finetuning.starts import find_starts
+from featurebank.grafting.export_stage import ExportOptions, find_exportable
+from featurebank.metrics import METRICS
+from featurebank.metrics.metric import averaged
+from featurebank.runs.predictions.scoring import scored
 from featurebank.runs.run import RunRecord
 
 pytestmark = pytest.mark.heavy
@@ -38,6 +43,23 @@ def test_names_become_runs_each_once(copied: Bank, runs: list[RunRecord], said: 
     assert [run.run for run in found] == [layered[1].run, layered[0].run, layered[2].run]
     assert len(find_starts(["top:9"], copied, said)) == 3
     assert said.said[-1] == "top:9: only 3 heads can be expressed as layers"
+
+
+def test_the_metric_decides_which_head_is_best(
+    copied: Bank, runs: list[RunRecord], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An entry of the table ranks where fine-tunes start, exports of the best run and what an epoch is kept by."""
+    made = averaged("made", lambda images: images.confidence, larger_is_better=False)
+    monkeypatch.setitem(METRICS, "made", made)
+    ranked = sorted(
+        (run for run in scored(runs, made) if run.head == "ridge"), key=lambda run: run.metrics["val"]["made"]
+    )
+    found = find_starts(["best", "top:3"], copied, metric=made)
+    assert [run.run for run in found] == [run.run for run in ranked]
+    options = ExportOptions(metric="made")
+    assert find_exportable(copied, "best", Path("model.keras"), options).run == ranked[0].run
+    assert read_options({"unfreeze": ["all"]}, metric="made").monitor == "val_made"
+    assert read_options({"unfreeze": ["all"], "monitor": "val_loss"}, metric="made").monitor == "val_loss"
 
 
 @pytest.mark.parametrize("name", ["top:", "top:0", "top:-1", "top:x", "top:1.5"])

@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeAlias
 from featurebank.api.arguments.banks import BanksLike, as_bank, as_banks
 from featurebank.api.arguments.checks import Accepts, checked
 from featurebank.api.arguments.data import BackboneLike, PathLike, as_backbone, as_path
-from featurebank.api.arguments.heads import RunLike
+from featurebank.api.arguments.heads import RunLike, as_metric
 from featurebank.api.display import Shown, showing
 from featurebank.api.run import Run
 from featurebank.bank import Bank
@@ -36,6 +36,7 @@ StartsLike: TypeAlias = Annotated[
 @checked
 def finetune(
     run: RunLike = "best", *, bank: BanksLike | None = None, backbone: BackboneLike | None = None,
+    metric: str = "accuracy",
     tensorboard: PathLike | None = None, progress: Shown = None, reporter: Reporter | None = None, **options: Any,
 ) -> Run:  # fmt: skip
     """Trains a run's head together with the network under it, phase by phase.
@@ -50,6 +51,7 @@ def finetune(
         bank: the bank of the run, or its name or path; several banks of the same images, or "all-of:DATASET", in which
             the run is searched; not needed for a `Run`; default: the bank that was used last.
         backbone: the network of the bank; default: it is loaded again.
+        metric: what decides which head is "best", as in `select`, and which epoch, unless `monitor` says that.
         tensorboard: a log directory of TensorBoard; curves are written there during training.
         progress: whether progress is shown; default: where a person looks, see `featurebank.set_progress`.
         reporter: receives the progress and the warnings in place of the screen.
@@ -74,9 +76,9 @@ def finetune(
         >>> tuned.head, tuned.metrics["val"]["accuracy"], tuned.finetune["gain"]["accuracy"]
         ('finetune', 1.0, 0.0)
     """
-    settings = _settings(options)
+    settings = _settings(options, metric)
     with showing(progress, reporter) as shown:
-        start, known = _start(run, bank, shown)
+        start, known = _start(run, bank, shown, metric)
         tuned = run_finetune(
             start, settings, bank=known, backbone=None if backbone is None else as_backbone(backbone),
             tensorboard=None if tensorboard is None else as_path(tensorboard), reporter=shown,
@@ -86,7 +88,7 @@ def finetune(
 
 @checked
 def finetune_all(
-    runs: StartsLike, *, bank: BanksLike | None = None, cluster: str | None = None,
+    runs: StartsLike, *, bank: BanksLike | None = None, cluster: str | None = None, metric: str = "accuracy",
     tensorboard: PathLike | None = None, progress: Shown = None, reporter: Reporter | None = None, **options: Any,
 ) -> list[Run]:  # fmt: skip
     """Fine-tunes from several runs: one after another, or at the same time on the workers of a cluster.
@@ -101,6 +103,7 @@ def finetune_all(
             default: those of the runs, or the bank that was used last.
         cluster: where to train: "local:N" for N worker processes on this machine, or the address of a Dask scheduler,
             as "tcp://host:8786", whose workers see the bank and the images under the same paths. Default: this process.
+        metric: see `finetune`.
         tensorboard: a log directory of TensorBoard; curves are written there during training.
         progress: whether progress is shown; default: where a person looks, see `featurebank.set_progress`.
         reporter: receives the progress and the warnings in place of the screen.
@@ -119,31 +122,33 @@ def finetune_all(
         >>> [tuned.head for tuned in finetune_all(runs, unfreeze=["last"], epochs=1)]
         ['finetune', 'finetune']
     """
-    settings = _settings(options)
+    settings = _settings(options, metric)
     names = [runs] if isinstance(runs, str | RunRecord) else list(runs)
     with showing(progress, reporter) as shown:
         known = [run for run in names if isinstance(run, RunRecord)]
         own = [bank_of(run) for run in known] if bank is None else []
         found = own or as_banks(bank, "finetune", reporter=shown)
         tuned = run_finetunes(
-            find_starts(names, found, shown), settings, banks=found, cluster=cluster, reporter=shown,
-            tensorboard=None if tensorboard is None else as_path(tensorboard),
+            find_starts(names, found, shown, metric=as_metric(metric, found[0])), settings, banks=found,
+            cluster=cluster, reporter=shown, tensorboard=None if tensorboard is None else as_path(tensorboard),
         )  # fmt: skip
     return [Run.of(run) for run in tuned]
 
 
-def _start(run: RunRecord | str, bank: Any, reporter: Reporter) -> tuple[RunRecord | str, Bank | None]:
+def _start(
+    run: RunRecord | str, bank: Any, reporter: Reporter, metric: str
+) -> tuple[RunRecord | str, Bank | None]:  # fmt: skip
     """Returns the run to start from, and its bank; None is the bank of the run itself."""
     if not isinstance(run, str):
         return run, None if bank is None else as_bank(bank, "finetune", reporter=reporter)
     banks = as_banks(bank, "finetune", reporter=reporter)
-    if len(banks) == 1:
+    if len(banks) == 1 and run != "best":
         return run, banks[0]
-    start = find_starts([run], banks, reporter)[0]
+    start = find_starts([run], banks, reporter, metric=as_metric(metric, banks[0]))[0]
     return start, bank_of(start, banks)
 
 
-def _settings(options: dict[str, Any]) -> FinetuneOptions:
+def _settings(options: dict[str, Any], metric: str) -> FinetuneOptions:
     if isinstance(options.get("unfreeze"), str):
         options["unfreeze"] = [options["unfreeze"]]
-    return read_options(options)
+    return read_options(options, metric=metric)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from featurebank.cli.commands.heads import banks_option
+from featurebank.cli.commands.heads import banks_option, metric_option
 from featurebank.cli.context import Settings, as_json
 from featurebank.cli.options import cluster_option, read_params, without_defaults
 from featurebank.cli.several_banks import open_banks
@@ -116,7 +116,7 @@ def _values(context: click.Context, option: click.Parameter, value: str | None) 
 @click.option("--batch-size", type=int, metavar="N", help="Images in a training step.  [default: 32]")
 @click.option(
     "--monitor", metavar="METRIC",
-    help="Metric that decides which epoch is best: val_accuracy or val_loss.  [default: val_accuracy]",
+    help="What decides which epoch is best: val_loss, or val_ and a metric.  [default: that of --metric]",
 )  # fmt: skip
 @click.option(
     "--normalize",
@@ -140,6 +140,7 @@ def _values(context: click.Context, option: click.Parameter, value: str | None) 
 @click.option(
     "-p", "params", multiple=True, metavar="KEY=VALUE", help="Set any other option, such as nesterov=true; repeatable."
 )
+@metric_option
 @banks_option
 @cluster_option
 @click.option(
@@ -151,7 +152,7 @@ def _values(context: click.Context, option: click.Parameter, value: str | None) 
 @click.pass_obj
 def finetune(
     settings: Settings, /, starts: tuple[str, ...], bank: str | None, tensorboard: Path | None,
-    params: tuple[str, ...], cluster: str | None, *,
+    params: tuple[str, ...], cluster: str | None, metric: str, *,
     print_layers: bool, as_json: bool, **options: Any
 ) -> None:  # fmt: skip
     """Train the network under a trained head, phase by phase.
@@ -161,13 +162,14 @@ def finetune(
     from featurebank.cluster.training.finetunes import run_finetunes
     from featurebank.finetuning import list_layers, read_options
     from featurebank.finetuning.starts import find_starts
+    from featurebank.metrics import metric_of
     from featurebank.runs.several import bank_of
 
     began = time.perf_counter()
-    finetune_options = read_options({**without_defaults(options), **read_params(params)})
+    finetune_options = read_options({**without_defaults(options), **read_params(params)}, metric=metric)
     banks = open_banks(settings, bank)
     reporter = settings.reporter()
-    found = find_starts(starts or ["best"], banks, reporter)
+    found = find_starts(starts or ["best"], banks, reporter, metric=metric_of(metric, banks[0].classes))
     if print_layers:
         if len(found) > 1:
             message = f"--print-layers lists the layers of one fine-tune, but --from names {counted(len(found), 'run')}"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from featurebank.cli.commands.heads import banks_option
+from featurebank.cli.commands.heads import banks_option, metric_option
 from featurebank.cli.context import Settings, as_json
 from featurebank.cli.options import without_defaults
 from featurebank.cli.several_banks import open_banks
@@ -42,6 +42,7 @@ _FORMATS = ("keras", "joined", "onnx", "openvino", "tflite")
     is_flag=True,
     help="Do not store what predict --coverage and --abstain-at-error need, and the features of the training images.",
 )
+@metric_option
 @banks_option
 @as_json
 @click.pass_obj

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from featurebank.cli.commands.heads import metric_option
 from featurebank.cli.context import Settings, as_json
 from featurebank.cli.several_banks import open_banks
 from featurebank.cli.terminal import echo, print_json
@@ -25,17 +26,20 @@ if TYPE_CHECKING:
     "-o", "--output", type=click.Path(), default="report.html", show_default=True, metavar="FILE",
     help="HTML file to write.",
 )  # fmt: skip
+@metric_option
 @click.option("--force", is_flag=True, help="Replace an existing file.")
 @as_json
 @click.pass_obj
-def report(settings: Settings, /, banks: tuple[str, ...], output: str, *, force: bool, as_json: bool) -> None:
+def report(
+    settings: Settings, /, banks: tuple[str, ...], output: str, metric: str, *, force: bool, as_json: bool
+) -> None:  # fmt: skip
     """Write one HTML page about a bank and its heads.
 
     It shows the data, the best head and its mistakes, the leaderboard, doubtful labels, and what the bank saved.
     """
     from featurebank.reporting.stage import ReportOptions, check_report_path, run_report
 
-    options = ReportOptions(output=output, force=force)
+    options = ReportOptions(output=output, force=force, metric=metric)
     check_report_path(output, force=force)  # before any bank is opened
     opened = [bank for name in banks or (None,) for bank in open_banks(settings, name)]
     written = run_report(opened, options, reporter=settings.reporter())

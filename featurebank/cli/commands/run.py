@@ -85,7 +85,7 @@ def _result_json(variant: VariantResult) -> dict[str, Any]:
     tuned = result.finetuned
     return {
         **({"race": race_json(result.race)} if result.race else {}),
-        "extract": to_json(result.extraction), **board_json(result.runs, result.chosen),
+        "extract": to_json(result.extraction), **board_json(result.runs, result.chosen, metric=result.metric),
         **({"finetune": {"run": tuned.run, **(tuned.finetune or {})}} if tuned else {}),
         "seconds": round(variant.seconds, 3),
         **({"report": report_json(result.report)} if result.report else {}),
@@ -101,10 +101,10 @@ def _print_result(variant: VariantResult) -> None:
             print_round(scores)
         echo(result.race.verdict)
     print_extraction(result.extraction)
-    print_board(result.runs, result.chosen, more="featurebank leaderboard --top", top=_SHOWN)
+    print_board(result.runs, result.chosen, more="featurebank leaderboard --top", top=_SHOWN, metric=result.metric)
     if result.finetuned and result.finetuned.finetune:
         echo(f"finetune: {result.finetuned.finetune['gain']['worth']}")
-    print_best(result.extraction.bank, result.chosen, result.runs)
+    print_best(result.extraction.bank, result.chosen, result.runs, metric=result.metric)
     echo(f"done in {variant.seconds:.1f} s")
 
 

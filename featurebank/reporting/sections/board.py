@@ -93,8 +93,11 @@ def near_heads(entries: Sequence[Entry]) -> list[Entry]:
 
     McNemar's test alone keeps heads that are far behind if there are few images: it only says that they may be equal.
     """
-    least = entries[0].mean - entries[0].standard_error if entries else 0.0
-    return [entry for entry in alike_heads(entries) if entry.mean >= least]
+    if not entries:
+        return []
+    metric = entries[0].metric
+    least = metric.goodness(entries[0].value) - entries[0].standard_error
+    return [entry for entry in alike_heads(entries) if metric.goodness(entry.value) >= least]
 
 
 def name_of(entry: Entry) -> str:
@@ -113,6 +116,8 @@ def _row(name: str, entry: Entry, points: int, alike: Collection[str]) -> BoardR
 
 def _values(entry: Entry) -> dict[str, Any]:
     scores = {name: entry.score(name) for name in METRICS}
+    if entry.metric.name not in {"accuracy", *METRICS} and not math.isnan(entry.value):
+        scores = {entry.metric.title: entry.value, **scores}
     runs = {"runs": len(entry.runs)} if len(entry.runs) > 1 else {}
     return {**{name: float(f"{score:.4g}") for name, score in scores.items() if not math.isnan(score)}, **runs}
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from featurebank import train_heads
 from featurebank.bank import Bank
+from featurebank.metrics import METRICS
 from featurebank.reporting.content import Board
 from featurebank.reporting.evidence import Evidence
 from featurebank.reporting.sections.board import EPOCHS, alike_heads, gather_board, thinned
@@ -55,6 +56,17 @@ def test_heads_without_curves(make_bank: Callable[..., Bank], history: dict[str,
     (row,) = board_of(make_bank, **history).rows
     assert row.curves is None or set(row.curves["loss"]) == {None}
     assert row.overfits_from == 0
+
+
+def test_a_metric_ranks_the_heads_of_a_report_and_is_a_column(make_bank: Callable[..., Bank]) -> None:
+    bank = make_bank(noise=4.0)
+    train_heads(bank, [{"kind": "knn", "n_neighbors": [1, 3, 9]}, "ridge"])
+    auroc = METRICS["auroc"]
+    evidence = Evidence(bank, metric=auroc)
+    values = [row.values["AUROC"] for row in gather_board(evidence).rows]
+    assert values == sorted(values, reverse=True)
+    assert evidence.winner is not None
+    assert evidence.winner.metrics["val"]["auroc"] == max(run.metrics["val"]["auroc"] for run in evidence.runs)
 
 
 def test_heads_without_recorded_answers_are_alike_if_their_intervals_overlap() -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from featurebank.dataset.core import Contents
+from featurebank.dataset.grouping.bounded_search import search_all
 from featurebank.dataset.grouping.components import GROUP, torn_groups
 from featurebank.dataset.readers.metadata import strings
 from featurebank.dataset.sources.rows import Problems
@@ -70,10 +71,13 @@ class GroupRule:
         return cls(text, pattern)
 
     def groups_of(self, ids: Sequence[str]) -> list[str]:
-        """Returns the part of each path that is the group; "" for a path that does not match."""
+        """Returns the part of each path that is the group; "" for a path that does not match.
+
+        Raises:
+            ConfigError: the regular expression takes too long.
+        """
         assert self.pattern, "only a rule on the path has one"
-        matches = map(self.pattern.search, ids)
-        return [match[GROUP] or "" if match else "" for match in matches]
+        return search_all(self.pattern, GROUP, ids)
 
 
 def with_groups(contents: Contents, rule: GroupRule, *, several: bool = True) -> Contents:
@@ -86,6 +90,7 @@ def with_groups(contents: Contents, rule: GroupRule, *, several: bool = True) ->
 
     Raises:
         DatasetError: there is no such column, an image has no group, or all are of one group; all problems at once.
+        ConfigError: a rule on the path takes too long.
     """
     problems = Problems(f"the groups '{rule.text}' of '{contents.spec}'")
     names = rule.groups_of(contents.ids) if rule.pattern else _column(contents, rule.text, problems)

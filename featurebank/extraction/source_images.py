@@ -33,7 +33,7 @@ def source_dataset(bank: Bank) -> Dataset:
     """
     record = bank.manifest.dataset
     if is_listed(record["spec"]) and not is_registered(record["spec"]):
-        groups = bank.metadata()[GROUP] if GROUPS in record else None
+        groups = None if bank.groups() is None else bank.metadata()[GROUP]
         return listed_again(bank.ids(), bank.labels(), bank.classes, groups, record.get(GROUPS, ""))
     try:
         return load_images(record["spec"], _options(record))

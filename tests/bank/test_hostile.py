@@ -7,23 +7,25 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from featurebank import list_banks
+from featurebank import list_banks, train_heads
 from featurebank.bank.catalog import find_bank_path, remove_bank
 from featurebank.bank.items import Items
 from featurebank.bank.maintenance.garbage import collect, plan_gc
 from featurebank.bank.maintenance.merge import merge_banks
 from featurebank.bank.maintenance.sharing import find_rows, share_rows
 from featurebank.bank.maintenance.verify import verify_bank
-from featurebank.bank.manifest import MANIFEST, load_manifest
+from featurebank.bank.manifest import MANIFEST, load_manifest, load_tables
 from featurebank.bank.pages import item_runs, shard_pages
 from featurebank.bank.reader import Bank
 from featurebank.bank.writer import BankWriter, row_keys
@@ -57,8 +59,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def fill(path: Path, numbers: range, dataset: str = "data", *, first: int = 0) -> None:
-    import numpy as np
-
     digests = np.array([f"{n:032x}".encode() for n in numbers], "S32")
     features = np.array(numbers, np.float32)[:, None] * np.ones((1, 4), np.float32)
     record = {"name": dataset, "spec": "folder:/data", "classes": ["a"], "fractions": [0.7, 0.15, 0.15], "seed": 0}
@@ -118,8 +118,6 @@ def merge(path: Path) -> None:
 
 
 def adopt(path: Path) -> None:
-    import numpy as np
-
     with BankWriter(path.parent / "new--net--2", {"backbone": "net", "weights": "w", "image_size": 32},
                     {"name": "new", "spec": "x", "classes": ["a"]}) as to:  # fmt: skip
         wanted = {("pooled", 0): np.array([f"{n:032x}".encode() for n in range(6)], "S32")}
@@ -178,6 +176,37 @@ def test_the_files_of_a_manifest_are_files_of_the_bank(made: Path, tmp_path: Pat
         with pytest.raises(BankDamagedError, match=r"was not written by featurebank \(.*'featurebank cache rm"):
             load_manifest(path)
         (path / MANIFEST).write_bytes(whole)
+
+
+ROLES: dict[str, dict[str, Any]] = {
+    "groups": {"lacking": None, "numbers": np.arange(6.0), "flags": np.ones(6, bool)},
+    "weight": {
+        "lacking": None, "texts": np.full(6, "x"), "nan": np.full(6, np.nan), "infinite": np.full(6, np.inf),
+        "negative": np.full(6, -1.0), "flags": np.ones(6, bool),
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("role", "column"), [(role, column) for role in ROLES for column in ROLES[role]])
+def test_groups_and_weights_that_a_bank_lists_and_lacks(made: Path, tmp_path: Path, role: str, column: str) -> None:
+    """Each use of such a column says that the bank is damaged; what needs no such column works."""
+    path = Path(shutil.copytree(made, tmp_path / "root")) / "cache" / NAME
+    values = ROLES[role][column]
+    metadata = {} if values is None else {{"groups": "group", "weight": "weight"}[role]: values}
+    manifest, items = load_tables(path)
+    manifest.with_items(path, replace(items.select(np.arange(6)), metadata=metadata), manifest.taps, 0).save(path)
+    for record in (path, path.parents[1] / "away" / NAME):
+        rewrite(record, lambda value: put(value, ("dataset", role), "x"))
+    bank = Bank(path)
+    wanted = {"groups": bank.groups, "weight": bank.sample_weights}[role]
+    uses: list[Callable[[], object]] = [
+        wanted, lambda: bank.digest, lambda: merge(path), lambda: train_heads(bank, [{"kind": "nearest_mean"}]),
+    ]  # fmt: skip
+    for use in uses:
+        with pytest.raises(BankDamagedError, match=r"is damaged: .*run the same 'featurebank extract' again"):
+            use()
+    for name in ("ls", "gc", "heads", "extract"):
+        COMMANDS[name](path)
 
 
 # ---- links

@@ -23,6 +23,7 @@ from featurebank.bank.maintenance.merged_groups import check_groups, merged_rule
 from featurebank.bank.maintenance.sharing import share
 from featurebank.bank.manifest import Manifest, load_items, load_manifest
 from featurebank.bank.pages.corrections import CORRECTIONS, correction_record, read_corrections
+from featurebank.bank.pages.roles import group_names, image_weights
 from featurebank.bank.reader import Bank
 from featurebank.bank.rows import StoredRows
 from featurebank.bank.shard import read_keys
@@ -125,7 +126,12 @@ def _target(cache: Path, name: str, first: Manifest) -> Path:
 
 def _part(path: Path) -> _MergedBank:
     manifest = load_manifest(path)
-    return _MergedBank(path, manifest, load_items(path, manifest) if manifest.items else None)
+    items = load_items(path, manifest) if manifest.items else None
+    if items is not None:
+        for role, check in ((GROUPS, group_names), (WEIGHT, image_weights)):
+            if role in manifest.dataset:
+                check(items, path)
+    return _MergedBank(path, manifest, items)
 
 
 def _whole(parts: Sequence[_MergedBank]) -> list[_MergedBank]:

@@ -26,6 +26,31 @@ if TYPE_CHECKING:
     from featurebank.bank.manifest import Manifest
 
 
+def group_names(items: Items, path: Path) -> np.ndarray:
+    """Returns the name of each image's group in a bank with groups, (n,) texts.
+
+    Raises:
+        BankDamagedError: the bank at `path` lists groups that it does not have.
+    """
+    names = items.metadata.get(GROUP)
+    if names is None or names.dtype.kind != "U":
+        raise damaged(path, REMEDY)
+    return names
+
+
+def image_weights(items: Items, path: Path) -> np.ndarray:
+    """Returns the weight of each image in a bank with weights, (n,) float64 of 0 or more.
+
+    Raises:
+        BankDamagedError: the bank at `path` lists weights that it does not have.
+    """
+    column = items.metadata.get(WEIGHT)
+    weights = None if column is None or column.dtype.kind not in "iuf" else np.asarray(column, np.float64)
+    if weights is None or not (np.isfinite(weights).all() and (weights >= 0).all()):
+        raise damaged(path, REMEDY)
+    return weights
+
+
 class RoleColumns:
     """What a bank says about the columns with a role."""
 
@@ -105,17 +130,10 @@ class RoleColumns:
     def _components(self) -> np.ndarray | None:
         if GROUPS not in self.manifest.dataset:
             return None
-        names = self._items.metadata.get(GROUP)
-        if names is None or names.dtype.kind != "U":
-            raise damaged(self.path, REMEDY)
-        return components(names, self._items.digests)
+        return components(group_names(self._items, self.path), self._items.digests)
 
     def _weights(self) -> np.ndarray:
-        column = self._items.metadata.get(WEIGHT)
-        weights = None if column is None or column.dtype.kind not in "iuf" else np.asarray(column, np.float64)
-        if weights is None or not (np.isfinite(weights).all() and (weights >= 0).all()):
-            raise damaged(self.path, REMEDY)
-        return weights
+        return image_weights(self._items, self.path)
 
     def _identity(self, table: str) -> str:
         """Returns the digest of all that heads are trained on, from that of the table of images."""

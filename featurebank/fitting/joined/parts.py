@@ -204,9 +204,14 @@ class _Resolver:
     def _of_another(self, text: str, tap: str, named: Mapping[str, Manifest]) -> TapPart:
         """Returns a tap of the one bank among those of a name that has all images."""
         found, lacking = [], []
-        for place, manifest in named.items():
-            if self._keys and manifest.key not in self._keys and len(named) > 1:
-                continue
+        usable = [place for place, manifest in named.items() if not self._keys or manifest.key in self._keys]
+        if not usable:
+            message = (
+                f"'{text}': the bank that the run was trained with is not in the cache any more, and "
+                f"{enumerate_some(list(named))} has other features: extract that one again, or train the head again"
+            )
+            raise ConfigError(message)
+        for place in usable:
             other = Bank(self._bank.path.parent / place)
             places = Finder(other.digests()).find(self._bank.digests())
             missing = self._bank.ids_at(np.flatnonzero(places < 0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -77,6 +78,11 @@ def test_several_banks_of_one_backbone(joined_banks: Callable[..., Bank], tmp_pa
         resolve(bank, "pooled+vit:cls")
     assert resolve(bank, "pooled+vit:cls", recorded).parts[1].bank.name == "vit-bank"
     assert resolve(bank, "pooled+other:cls").parts[1].bank.name == "other"
+    shutil.rmtree(tmp_path / "vit-bank")
+    bank = Bank(bank.path)
+    assert resolve(bank, "pooled+vit:cls").parts[1].bank.name == "other", "a new head"
+    with pytest.raises(ConfigError, match="the bank that the run was trained with is not in the cache any"):
+        resolve(bank, "pooled+vit:cls", recorded)
 
 
 def test_views_have_to_be_those_of_all_parts(joined_banks: Callable[..., Bank], tmp_path: Path) -> None:

@@ -8,7 +8,17 @@ from typing import Any, Self
 
 import numpy as np
 
-from featurebank.certainty.scores import check, doubts, ends_of_ties, numbers, rounded, rounded_up, shares_of, thin
+from featurebank.certainty.scores import (
+    COUNT,
+    check,
+    doubts,
+    ends_of_ties,
+    numbers,
+    rounded,
+    rounded_up,
+    shares_of,
+    thin,
+)
 from featurebank.errors import ConfigError
 from featurebank.statistics import proportion_interval
 from featurebank.words import counted
@@ -152,12 +162,12 @@ class AbstentionTable:
         """
         doubt, answered, wrong = (numbers(value[name]) for name in ("doubt", "answered", "wrong"))
         units = value["units"]
-        check(type(units) is int and units > 0, "the number of images")
+        check(type(units) is int and 0 < units <= COUNT, "the number of images")
         check(len(doubt) == len(answered) == len(wrong) > 0, "a table of answers")
         check(all(bool((np.diff(column) >= 0).all()) for column in (doubt, answered, wrong)), "the order of answers")
         check(bool(answered[0] > 0 and (wrong >= 0).all() and (wrong <= answered + 1e-6).all()), "counts of answers")
         check(bool(answered[-1] <= units + 1e-6), "the number of images")
-        return cls(doubt, answered, wrong, units)
+        return cls(doubt, np.minimum(answered, units), np.minimum(wrong, answered), units)
 
 
 def check_error(error: float) -> None:

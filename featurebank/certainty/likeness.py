@@ -160,7 +160,7 @@ class Likeness:
         shapes = {"mean": (width,), "directions": (count, width), "centres": (classes, count)}
         arrays = [_unpacked(value["arrays"][name], shape) for name, shape in shapes.items()]
         variances, rest = numbers(value["variances"]), numbers([value["rest"]])
-        check(len(variances) == count and bool((variances > 0).all() and (rest > 0).all()), "variances")
+        check(len(variances) == count and min(variances.min(), rest.min()) >= _LEAST / 2, "variances")
         mean, directions, centres = arrays
         return cls(mean, directions, variances, float(rest[0]), centres, ScoreTable.from_json(value["table"]))
 

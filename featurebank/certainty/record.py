@@ -11,7 +11,7 @@ import numpy as np
 from featurebank.certainty.abstention import AbstentionTable
 from featurebank.certainty.conformal import doubt_table
 from featurebank.certainty.likeness import Likeness
-from featurebank.certainty.scores import ScoreTable, check
+from featurebank.certainty.scores import COUNT, ScoreTable, check
 from featurebank.words import counted
 
 _WORDS = 500
@@ -86,7 +86,7 @@ class Certainty:
         answers = AbstentionTable.from_json(value["answers"])
         texts = (*value["uses"], value["operation"])
         check(isinstance(value["uses"], list) and all(isinstance(t, str) and len(t) <= _WORDS for t in texts), "texts")
-        check(type(value["images"]) is int and value["images"] >= answers.units, "the number of images")
+        check(type(value["images"]) is int and answers.units <= value["images"] <= COUNT, "the number of images")
         likeness = value["likeness"]
         return cls(
             value["images"], answers.units, ScoreTable.from_json(value["table"]), answers,

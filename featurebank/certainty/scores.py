@@ -12,6 +12,10 @@ MOST = 2000
 """Maximum number of values that a table stores."""
 DIGITS = 7
 """Significant digits of stored numbers: probabilities are float32."""
+COUNT = 1 << 53
+"""Maximum number of images: larger whole numbers are not exact as floats."""
+_LARGEST = 1e100
+"""Maximum size of a stored number: of larger ones, sums and squares are infinite."""
 _ROUNDING = 1e-12
 _LEAST = 1e-30
 """The least probability: smaller ones may be 0 in float32, which models compute in."""
@@ -160,7 +164,7 @@ class ScoreTable:
         values, mass = (numbers(value[name]) for name in ("values", "mass"))
         check(len(values) == len(mass), "a table of scores")
         check(bool((np.diff(values) >= 0).all() and (np.diff(mass) >= 0).all()), "the order of scores")
-        check(not len(mass) or bool(mass[0] >= 0 and mass[-1] <= 1), "shares of scores")
+        check(len(mass) > 0 and bool(mass[0] >= 0 and mass[-1] <= 1), "shares of scores")
         return cls(values, mass)
 
 
@@ -173,13 +177,11 @@ def numbers(value: Any, most: int = MOST) -> np.ndarray:
     """Reads a list of finite numbers, (n,) float64.
 
     Raises:
-        ValueError: it is something else, or has more than `most` numbers.
+        ValueError: it is something else, has more than `most` numbers, or one that no table can have.
     """
     sound = isinstance(value, list) and len(value) <= most
-    check(sound and all(type(one) in {int, float} for one in value), "a list of numbers")
-    result = np.array(value, np.float64)
-    check(bool(np.isfinite(result).all()), "numbers that are not finite")
-    return result
+    check(sound and all(type(one) in {int, float} and abs(one) <= _LARGEST for one in value), "a list of numbers")
+    return np.array(value, np.float64)
 
 
 def check(sound: bool, what: str) -> None:  # noqa: FBT001 - a fact, not a switch

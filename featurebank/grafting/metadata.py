@@ -23,6 +23,8 @@ KEY = "featurebank"
 """The name of the entry in the metadata of the other formats."""
 _LARGEST_SIDE = 1 << 15
 """The largest side of an input in pixels."""
+_DAMAGE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+"""What reading the metadata of a stranger may raise: of values of a wrong type, huge numbers, and deep nesting."""
 VERSION = 3
 """Version 1 had no `any_size` and no `usage`, version 2 no `certainty`."""
 
@@ -133,7 +135,7 @@ def about_from_text(text: str, path: Path) -> About:
         )
         _check(about)
         return about
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except _DAMAGE as error:
         message = f"the metadata of '{path}' is damaged ({type(error).__name__}): export it again"
         raise ConfigError(message) from error
 
@@ -145,15 +147,25 @@ def operation_in(text: str | None) -> str:
     """
     try:
         name = json.loads(text or "")["certainty"]["operation"]
-    except (ValueError, KeyError, TypeError):
+    except _DAMAGE:
         return ""
     return name if isinstance(name, str) else ""
 
 
 def _check(about: About) -> None:
     """Raises ValueError if a prediction would fail because of a wrong type or value in the metadata."""
-    texts = (*about.classes, about.resize, about.tap, about.head, about.format, about.featurebank)
-    sound = bool(about.classes) and all(isinstance(text, str) for text in texts)
+    texts = (
+        *about.classes, about.resize, about.tap, about.head, about.format, about.featurebank, about.bank, about.usage,
+        about.run or "", *(recipe["resize"] for recipe in about.further),
+    )  # fmt: skip
+    proof = (*vars(about.proof).values(),) if about.proof else ()
+    sound = (
+        bool(about.classes)
+        and all(isinstance(text, str) for text in texts)
+        and all(isinstance(value, Mapping) for value in (about.backbone, about.metrics))
+        and all(value is None or type(value) in {int, float} for value in proof)
+        and type(about.any_size) is bool
+    )
     sizes = [about.image_size, *(recipe["image_size"] for recipe in about.further)]
     if not (sound and all(type(size) is int and 0 < size <= _LARGEST_SIDE for size in sizes)):
         message = "types"

@@ -55,11 +55,12 @@ def read_costs(path: Path, classes: Sequence[str]) -> np.ndarray:
     """
     try:
         text = read_regular(path).decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        records = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or error
         message = f"the costs in '{path}' cannot be read ({reason}): expected a CSV file with a row for each true class"
         raise ConfigError(message) from error
-    rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text)) if any(map(str.strip, row))]
+    rows = [[cell.strip() for cell in row] for row in records if any(map(str.strip, row))]
     problems = list(_problems(rows, classes))
     if problems:
         message = f"the costs in '{path}' do not fit: {'; '.join(problems)}"

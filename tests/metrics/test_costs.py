@@ -29,6 +29,12 @@ def test_rows_are_true_classes_and_columns_decisions_in_any_order(tmp_path: Path
     assert read_costs(path, CLASSES).tolist() == [[0, 1, 2], [4, 0, 5], [7, 6, 0]]
 
 
+@pytest.mark.parametrize("text", ['"', ",cat\rdog,1", ",cat\n" + "x" * 200_000, '"cat"x,1\n'])
+def test_text_that_is_no_csv(text: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"the costs in '.*costs.csv' (cannot be read|do not fit)"):
+        read_costs(write(tmp_path, text), CLASSES)
+
+
 @given(st.integers(0, 2**32 - 1), st.integers(1, 40))
 @settings(max_examples=40)
 def test_no_other_decision_has_a_lower_expected_cost(seed: int, count: int) -> None:

@@ -82,9 +82,9 @@ class ColumnEncoding:
         """Reads what `to_json` returned; raises ValueError, TypeError or KeyError for anything else."""
         names, categories = [], []
         for name, known in value:
-            texts = [name, *(known or [])]
-            if not all(isinstance(text, str) for text in texts):
-                message = "a column is no text"
+            texts = [name, *([] if known is None else known)]
+            if known == [] or not all(isinstance(text, str) for text in texts):
+                message = "a column is no text, or has no categories"
                 raise ValueError(message)
             names.append(name)
             categories.append(None if known is None else tuple(known))

@@ -159,5 +159,8 @@ class JoinedHead(Head):
         if not mean.shape == factor.shape == (width,) == (self.head_.n_features_in_,):
             message = "the scale has another width than the head"
             raise ValueError(message)
+        if min((size for _, size in taps), default=1) < 1 or not np.isfinite([mean, factor]).all():
+            message = "a tap has no features, or the scale is not finite"
+            raise ValueError(message)
         self._with(self.head_, JoinedScaling(mean, factor, taps, encoding))
         self.random_state = int(state.facts["random_state"])

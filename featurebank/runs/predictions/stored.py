@@ -7,8 +7,6 @@ classes are not stored.
 from __future__ import annotations
 
 import contextlib
-import io
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +14,14 @@ import numpy as np
 from featurebank.bank.maintenance.unfinished import PREDICTIONS
 from featurebank.metrics import ImageScores
 from featurebank.runs.run import RunRecord
+from featurebank.system.archive import read_npz
 from featurebank.system.files import atomic_path, read_regular
 from featurebank.system.sealed_json import is_whole_archive, seal_archive
 
 MOST = 1 << 20
 """Maximum number of stored probabilities of a run, 4 MiB in float32."""
 _MOST_BYTES = 16 * MOST
+_ROUNDING = 1e-3
 
 
 def predictions_path(run: RunRecord) -> Path:
@@ -51,13 +51,13 @@ def save_predictions(run: RunRecord, images: ImageScores | None) -> None:
 def load_predictions(run: RunRecord) -> ImageScores | None:
     """Returns the validation images as a run predicts them; None if they are not stored, or are damaged."""
     path = predictions_path(run)
-    with contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    with contextlib.suppress(OSError, ValueError, KeyError):
         if not is_whole_archive(path):
             return None
-        with np.load(io.BytesIO(read_regular(path, _MOST_BYTES)), allow_pickle=False) as arrays:
-            probabilities, labels = arrays["probabilities"], arrays["labels"].astype(np.int64)
+        arrays = read_npz(read_regular(path, _MOST_BYTES))
+        probabilities, labels = arrays["probabilities"], arrays["labels"]
         if _fits(run, probabilities, labels):
-            return ImageScores.of(probabilities, labels)
+            return ImageScores.of(probabilities, labels.astype(np.int64))
     return None
 
 
@@ -67,7 +67,8 @@ def _fits(run: RunRecord, probabilities: np.ndarray, labels: np.ndarray) -> bool
     return bool(
         probabilities.ndim == 2  # noqa: PLR2004 - images and classes
         and probabilities.dtype in {np.dtype(np.float32), np.dtype(np.float64)}
+        and labels.dtype.kind in "iu"
         and labels.shape == (images,) == probabilities.shape[:1]
-        and np.isfinite(probabilities).all()
-        and (labels < probabilities.shape[1]).all()
+        and ((probabilities >= 0) & (probabilities < 1 + _ROUNDING)).all()
+        and ((labels >= 0) & (labels < probabilities.shape[1])).all()
     )

@@ -13,11 +13,11 @@ from commands import run_command
 
 from featurebank import evaluate, export, load_model, predict, train_heads
 from featurebank.bank import Bank
-from featurebank.errors import ConfigError, DatasetWarning
+from featurebank.errors import ConfigError, DatasetWarning, FeatureBankError
 from featurebank.grafting.certainty.embedding import ModelOutputs
 from featurebank.grafting.certainty.verdicts import Verdicts
 from featurebank.grafting.loaded_model import LoadedModel
-from featurebank.grafting.metadata import about_from_text
+from featurebank.grafting.metadata import about_from_text, operation_in
 
 pytestmark = pytest.mark.heavy
 
@@ -110,13 +110,32 @@ def test_metadata_of_strangers_are_checked(model: LoadedModel, file: Path) -> No
     text = json.loads(model.about.to_text())
     for change in (
         {"images": -1},
+        {"images": 10**99},
         {"table": {"values": [0.5], "mass": [2.0]}},
+        {"table": {"values": [], "mass": []}},
+        {"table": {"values": [10**999], "mass": [0.5]}},
+        {"table": {"values": [float("nan")], "mass": [0.5]}},
+        {"table": {"values": [1e200], "mass": [0.5]}},
         {"likeness": {"width": 10**12}},
+        {"likeness": {**text["certainty"]["likeness"], "rest": 1e-300}},
         {"answers": []},
+        {"answers": {**text["certainty"]["answers"], "units": 10**999}},
     ):
         hostile = json.dumps({**text, "certainty": {**text["certainty"], **change}})
         with pytest.raises(ConfigError, match=r"the metadata of '.*' is damaged \(\w+\): export it again"):
             about_from_text(hostile, file)
+    assert about_from_text(json.dumps(text), file).certainty is not None
+    for name, value in (
+        ("backbone", 5), ("metrics", "x"), ("any_size", "yes"), ("usage", None), ("run", 5), ("bank", []),
+        ("further", [{"image_size": 32, "resize": 1}]), ("version", 10**999),
+        ("proof", {"images": 1, "difference": "x", "tolerance": 0.1}),
+    ):  # fmt: skip
+        with pytest.raises(FeatureBankError, match=r"is damaged \(\w+\)|install a newer one"):
+            about_from_text(json.dumps({**text, name: value}), file)
+    for nested in ("[" * 100_000, '{"version": 3, "certainty": ' + "[" * 100_000):
+        assert operation_in(nested) == ""
+        with pytest.raises(ConfigError, match=r"is damaged \(RecursionError\)"):
+            about_from_text(nested, file)
     with pytest.raises(ConfigError, match=r"the metadata of .* is damaged"):
         about_from_text(json.dumps({**text, "certainty": 5}), file)
     narrow = LoadedModel(lambda images: ModelOutputs(model.predict(images), np.zeros((len(images), 2))), model.about)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,13 +61,19 @@ def test_fit_scales_the_features_of_one_part() -> None:
     assert (head.predict(X) == Y).mean() > 0.8
 
 
-@pytest.mark.parametrize("damage", ["scale", "nested", "taps"])
+@pytest.mark.parametrize("damage", ["scale", "nested", "taps", "negative", "infinite", "nameless"])
 def test_a_damaged_file_is_refused(damage: str, tmp_path: Path) -> None:
     head = fitted("ridge")
     if damage == "scale":
         head.scaling_ = JoinedScaling(head.scaling_.mean[:3], head.scaling_.factor[:3], head.scaling_.taps)
     elif damage == "taps":
         head.scaling_ = JoinedScaling(head.scaling_.mean, head.scaling_.factor, (("pooled", 99),))
+    elif damage == "negative":
+        head.scaling_ = replace(head.scaling_, taps=(("pooled", 5), ("cls", -1)))
+    elif damage == "infinite":
+        head.scaling_ = replace(head.scaling_, factor=np.where(np.arange(len(head.scaling_.mean)), 1, np.inf))
+    elif damage == "nameless":
+        head.scaling_ = replace(head.scaling_, encoding=replace(ENCODING, categories=(None, ())))
     else:
         head = JoinedHead.of(head, JoinedScaling.fit([X], [("pooled", 6)]))
     save_head(head, tmp_path / "a.head")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from featurebank.bank.maintenance.verify import verify_bank
 from featurebank.metrics import METRICS, ImageScores
 from featurebank.runs.predictions.stored import load_predictions, predictions_path, save_predictions
 from featurebank.runs.run import RunRecord, load_runs
+from featurebank.system.sealed_json import seal_archive
 
 
 def record(folder: Path, images: int) -> RunRecord:
@@ -52,6 +55,49 @@ def test_predictions_that_are_damaged_or_of_other_images_are_none(tmp_path: Path
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
         assert load_predictions(run) is None
     path.write_bytes(whole[:-9])
+    assert load_predictions(run) is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"labels": np.full(30, -1)},
+        {"labels": np.zeros(30)},
+        {"labels": np.zeros(30, complex)},
+        {"labels": np.full(30, "0")},
+        {"labels": np.full(30, 0, object)},
+        {"labels": np.zeros(31, int)},
+        {"probabilities": np.zeros((30, 3), object)},
+        {"probabilities": np.zeros((30, 3, 1))},
+        {"probabilities": np.full((30, 3), np.nan)},
+        {"probabilities": np.full((30, 3), 9e200)},
+        {"probabilities": np.zeros((30, 0))},
+        {"bomb": np.zeros(1 << 21)},
+    ],
+)
+def test_predictions_of_strangers_are_none(
+    change: dict[str, np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("featurebank.system.archive.FREE_BYTES", 1 << 20)
+    run, images = record(tmp_path, 30), answers()
+    path = predictions_path(run)
+    path.parent.mkdir()
+    whole: dict[str, Any] = {"probabilities": images.probabilities, "labels": images.labels}
+    for arrays, is_read in ((whole, True), ({**whole, **change}, False)):
+        np.savez_compressed(path, **arrays)
+        seal_archive(path)
+        assert (load_predictions(run) is not None) == is_read
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+def test_predictions_are_regular_files(tmp_path: Path) -> None:
+    run = record(tmp_path, 30)
+    path = predictions_path(run)
+    path.parent.mkdir()
+    os.mkfifo(path)
+    assert load_predictions(run) is None
+    path.unlink()
+    path.symlink_to("/dev/zero")
     assert load_predictions(run) is None
 
 

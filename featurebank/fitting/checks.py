@@ -9,7 +9,7 @@ import numpy as np
 from featurebank.bank import Bank
 from featurebank.bank.vectors import positions_in
 from featurebank.errors import DatasetError
-from featurebank.fitting.weights import training_images
+from featurebank.fitting.weights import labels_at, training_images
 from featurebank.system.alike import enumerate_some
 from featurebank.words import counted
 
@@ -39,7 +39,8 @@ def check_splits(bank: Bank) -> None:
         DatasetError: a split is empty, the training images have only one class, or no validation image belongs to a
             class with training images.
     """
-    y, y_val = bank.labels()[training_images(bank, positions_in(bank, "train")).positions], bank.labels("val")
+    trained = training_images(bank, positions_in(bank, "train")).positions
+    y, y_val = labels_at(bank, trained), bank.labels("val")
     if not len(y) and len(bank.labels("train")):
         message = f"'{bank.name}' has no images to train on: {bank.weight_line()}; give some of them a weight above 0"
         raise DatasetError(message)

@@ -14,7 +14,7 @@ from featurebank.bank.vectors import positions_in
 from featurebank.errors import RamLimitError
 from featurebank.fitting.checks import check_sample, check_splits
 from featurebank.fitting.joined.rows import FeatureRows, JoinedRows, stored_vectors
-from featurebank.fitting.weights import training_images
+from featurebank.fitting.weights import labels_at, training_images
 from featurebank.heads.exact.shared import Shared
 from featurebank.heads.exact.streamed import StreamedShared
 from featurebank.heads.joined.scaling import JoinedScaling
@@ -93,7 +93,7 @@ class TrainingData:
         """
         check_splits(bank)
         train, weights = training_images(bank, positions_in(bank, "train"), sample)
-        val, y = positions_in(bank, "val"), bank.labels()[train]
+        val, y = positions_in(bank, "val"), labels_at(bank, train)
         if sample is not None:
             check_sample(bank, y)
         reference = DataReference(portable_path(bank.path), bank.digest, tap, views, sample=sample)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from featurebank.bank import Bank
+from featurebank.bank.vectors import positions_in
 
 
 class WeightedImages(NamedTuple):
@@ -35,3 +36,13 @@ def training_images(bank: Bank, positions: np.ndarray, sample: int | None = None
     positions = positions[weights[positions] > 0][:sample]
     weights = weights[positions]
     return WeightedImages(positions, None if (weights == 1).all() else weights)
+
+
+def labels_at(bank: Bank, positions: np.ndarray) -> np.ndarray:
+    """Returns the labels of some training images, (n,) int32; no label of another split is read.
+
+    Args:
+        bank: the bank.
+        positions: (n,) positions in `Bank.ids()` of images in the split "train".
+    """
+    return np.asarray(bank.labels("train")[np.searchsorted(positions_in(bank, "train"), positions)])

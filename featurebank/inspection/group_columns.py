@@ -17,6 +17,7 @@ import numpy as np
 
 from featurebank.dataset.core import FOLD, Dataset
 from featurebank.dataset.splits import SPLITS
+from featurebank.words import counted
 
 _STRONG = frozenset({
     "patient", "patients", "subject", "subjects", "person", "participant", "individual", "animal", "specimen", "donor",
@@ -158,7 +159,7 @@ def advice_on(columns: tuple[GroupColumn, ...]) -> Iterator[str]:
     """Yields a line for each column that looks like a group."""
     for column in columns:
         yield (
-            f"column '{column.name}' looks like a group: it has {column.values} values with {column.images:.1f} images "
-            f"each on average, and {column.shared} of them stand in several splits; if images of one value are alike, "
-            f"accuracies look too good: --groups '{column.name}' keeps each on one side"
+            f"column '{column.name}' looks like a group: it has {counted(column.values, 'value')} ({column.images:.1f} "
+            f"rows each on average), and {column.shared} of them stand in several splits; if images of one value are "
+            f"alike, accuracies look too good: --groups '{column.name}' keeps each on one side"
         )

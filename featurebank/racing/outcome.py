@@ -27,12 +27,12 @@ class RoundScore:
     distance: float
     """How much worse its loss is than that of the best candidate, in standard errors of the paired difference."""
     images_per_second: float | None
-    """NetworkSpeed of the extraction; None if none is recorded."""
+    """The speed of the extraction; None if none is recorded."""
     decision: str
     """"best", "stays" or "leaves"."""
 
     def summary(self) -> dict[str, Any]:
-        """Returns the standing as JSON values."""
+        """Returns the score as JSON values."""
         return {
             "candidate": self.candidate, "images": self.images, "loo_accuracy": self.accuracy, "loo_loss": self.loss,
             "logme": self.logme, "standard_errors": self.distance, "images_per_second": self.images_per_second,
@@ -60,6 +60,11 @@ class Race:
         images: how many images went through a network for this race, now or in an earlier call.
         full_images: how many a full search needs.
         unfinished: what the budget did not allow; empty if the race is complete.
+
+    Example:
+        >>> found = fb.race("photos", ["my_networks:small", "my_networks:small@random:1"], grid="quick", part=12)
+        >>> found.winner in found.finalists, found.bank in found.banks, found.unfinished
+        (True, True, '')
     """
 
     rounds: Sequence[Sequence[RoundScore]]

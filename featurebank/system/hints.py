@@ -15,8 +15,8 @@ import shlex
 from collections.abc import Sequence
 
 _COMMANDS = (
-    "run", "datasets", "inspect", "backbones", "extract", "heads", "leaderboard", "finetune", "export", "evaluate",
-    "report", "curves", "explain", "similar", "predict", "cache", "doctor",
+    "run", "datasets", "inspect", "backbones", "race", "extract", "heads", "leaderboard", "finetune", "export",
+    "evaluate", "report", "advise", "curves", "explain", "similar", "predict", "cache", "doctor",
 )  # fmt: skip
 _NAMED = re.compile(rf"\bfeaturebank (?=(?:{'|'.join(_COMMANDS)})\b)")
 _options = ""

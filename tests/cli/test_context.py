@@ -34,7 +34,7 @@ def test_wrong_values_after_the_command_are_told_like_those_before(in_process: A
     [
         (("train",), "featurebank heads"), (("fit",), "featurebank heads"), (("features",), "featurebank extract"),
         (("leaderbord",), "featurebank leaderboard"), (("list",), "featurebank cache ls"),
-        (("cache", "delete"), "featurebank cache rm"), (("nonsense",), "expected one of backbones, cache, "),
+        (("cache", "delete"), "featurebank cache rm"), (("nonsense",), "expected one of advise, backbones, "),
     ],
 )  # fmt: skip
 def test_other_names_of_commands(in_process: Ask, words: tuple[str, ...], meant: str) -> None:

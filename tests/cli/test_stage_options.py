@@ -46,8 +46,8 @@ NO_FIELDS = {
     "inspect": {"output", "bank", "no_bank", "augment"} | IMAGES - {"seed"},
     "race": {"backbones", "folder"} | IMAGES | names_of(BackboneOptions),
     "heads": {"bank", "backbone", "grid", "head", "listed", "params", "one_se", "tensorboard", "test"},
-    "finetune": {"starts", "cluster", "bank", "backbone", "tensorboard", "params", "print_layers"},
-    "export": {"run", "file", "bank", "backbone", "no_proof"},
+    "finetune": {"starts", "cluster", "bank", "backbone", "tensorboard", "params", "print_layers", "metric"},
+    "export": {"run", "file", "bank", "backbone", "no_proof", "no_certainty"},
     "similar": {"images", "bank", "backbone", "output", "force"},
     "report": {"banks"},
     "explain": {"run", "images", "output", "bank", "backbone", "force"},
@@ -55,7 +55,7 @@ NO_FIELDS = {
 """What a command takes beside the options of its stage: which images and network, what is shown."""
 BY_P = {"nesterov", "decay", "plateau_factor", "plateau_patience", "plateau_floor", "min_delta", "batch_norm_momentum"}
 """Options of a fine-tune that are given by -p."""
-NEGATED = {"proof"}
+NEGATED = {"proof", "certainty"}
 """Options that are given by their opposite, as --no-proof."""
 PARTS = [("extract", DatasetOptions), ("inspect", DatasetOptions), ("extract", BackboneOptions)]
 """Options of which a command has all, beside those of its stage."""
@@ -99,7 +99,7 @@ def check_defaults(name: str, kind: type[StageOptions]) -> None:
         if isinstance(stated, bool | int | float | str):
             assert stated == default, field
         words = re.search(r"\[default: ([^]]+)\]", option.help or "")
-        if words and isinstance(default, int | float | str):
+        if words and not words[1].startswith("that of ") and isinstance(default, int | float | str):
             assert type(default)(words[1]) == default, field
         if isinstance(option.type, click.Choice):
             literals = [part for part in (hints[field], *get_args(hints[field])) if get_origin(part) is Literal]

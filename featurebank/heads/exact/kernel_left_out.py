@@ -25,6 +25,7 @@ from featurebank.errors import HeadInputError
 from featurebank.heads.exact.base import one_hot
 from featurebank.heads.exact.kernel_base import distances_of
 from featurebank.heads.exact.transforms import Steps
+from featurebank.words import every
 
 STEPS = Steps(power=0.5, normalize=True)
 """What is done to features before: few strong channels should not decide a distance."""
@@ -95,7 +96,7 @@ def _check_rest(images: int, groups: np.ndarray | None) -> None:
         message = f"there is {images} image: expected two at least, because one is left out"
         raise HeadInputError(message)
     if groups is not None and (groups == groups[0]).all():
-        message = f"all {images} images are of one group: expected two groups at least, because one is left out"
+        message = f"{every(images, 'image')} are of one group: expected two groups at least, because one is left out"
         raise HeadInputError(message)
 
 

@@ -161,15 +161,16 @@ def test_a_dataset_of_twelve_bits(lite: Backbone, pixels: list[Any], tmp_path: P
 
 
 def test_a_model_file_predicts_with_the_levels_of_its_bank(tmp_path: Path) -> None:
+    from featurebank.grafting.certainty.embedding import ModelOutputs
     from featurebank.grafting.metadata import About
 
     recipe = {"levels": "0,4095"}
     about = About(("a", "b"), 8, "stretch:bicubic:antialias:v1", recipe, "pooled", "softmax", "0" * 32)
     bright: list[float] = []
 
-    def run(images: np.ndarray) -> np.ndarray:
+    def run(images: np.ndarray) -> ModelOutputs:
         bright.append(float(images.mean()))
-        return np.full((len(images), 2), 0.5, np.float32)
+        return ModelOutputs(np.full((len(images), 2), 0.5, np.float32))
 
     predict(LoadedModel(run, about), save(tmp_path / "deep"))
     assert 110 < bright[0] < 145

@@ -173,7 +173,8 @@ def test_a_data_frame_is_read_as_a_manifest(files: list[Path], images: np.ndarra
     dataset = fb.load_dataset(frame)
     assert labels_of(dataset) == LABELS
     assert np.array_equal(images_of(dataset), images)
-    assert dataset.metadata["weight"].tolist() == [0, 0.5, 1, 1.5, 2, 2.5]
+    assert dataset.weights is not None
+    assert dataset.weights.tolist() == [0, 0.5, 1, 1.5, 2, 2.5]
     assert dataset.splits[[0, 1, 3, 5]].tolist() == [0, 1, 2, 0]
     renamed = frame.rename(columns={"path": "where", "label": "what"})
     assert fb.load_dataset(renamed, columns={"path": "where", "label": "what"}).ids == dataset.ids

@@ -159,7 +159,7 @@ def advice_on(columns: tuple[GroupColumn, ...]) -> Iterator[str]:
     """Yields a line for each column that looks like a group."""
     for column in columns:
         yield (
-            f"column '{column.name}' looks like a group: it has {counted(column.values, 'value')} ({column.images:.1f} "
-            f"rows each on average), and {column.shared} of them stand in several splits; if images of one value are "
-            f"alike, accuracies look too good: --groups '{column.name}' keeps each on one side"
+            f"column '{column.name}' looks like a group: it has {counted(column.values, 'value')} (images of a value: "
+            f"{column.images:.1f} on average), and {column.shared} of them stand in several splits; if images of one "
+            f"value are alike, accuracies look too good: --groups '{column.name}' keeps each on one side"
         )

@@ -88,7 +88,7 @@ def test_groups_are_found_by_name_by_codes_and_by_labels(each: int) -> None:
     dataset = made({**ordinary(random), **columns}, labels=labels)
     assert found(dataset) == list(columns)
     (line, *_) = advice_on(group_columns(dataset, np.ones(COUNT, bool)))
-    assert f"column 'patient' looks like a group: it has {COUNT // each} values ({each}.0 rows each" in line
+    assert f"column 'patient' looks like a group: it has {COUNT // each} values (images of a value: {each}.0 on" in line
     assert line.endswith("--groups 'patient' keeps each on one side")
 
 

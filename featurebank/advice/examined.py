@@ -94,7 +94,7 @@ def examined_images(bank: Bank, tap: str | None, reporter: Reporter) -> Examined
         BankError: the bank cannot be read.
     """
     check_images(bank)
-    chosen = tap or vector_tap(bank)
+    chosen = vector_tap(bank) if tap is None else tap
     if chosen is None or len(bank.tap_shape(chosen)) != 1:
         message = (
             f"tap '{chosen or ', '.join(bank.taps)}' of bank '{bank.name}' has maps: expected vectors; add a tap with "

@@ -145,6 +145,9 @@ def _from_name(name: str) -> tuple[str, str]:
 
 def find_bank_path(cache: Path, name: str | None = None) -> Path:
     """Returns the directory of a bank, by its path, its name or a prefix of it; see `featurebank.find_bank`."""
+    if name is not None and not name.strip():  # an unset variable of a script is the beginning of every name
+        message = "the name of the bank is empty: expected a path, a name or the beginning of one, or no name at all"
+        raise ConfigError(message)
     if name is not None and name.startswith(ALL_OF):
         message = f"'{name}' names several banks, but one bank is expected here: 'featurebank cache ls' lists the banks"
         raise ConfigError(message)

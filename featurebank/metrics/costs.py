@@ -30,11 +30,14 @@ def cost_metric(name: str, file: str, classes: Sequence[str]) -> Metric:
         classes: the names of the classes, in the order of the probabilities.
 
     Raises:
-        ConfigError: the file cannot be read or does not fit the classes; the message has every problem.
+        ConfigError: no file is named, it cannot be read or it does not fit the classes; the message has every problem.
 
     References:
         Elkan, "The Foundations of Cost-Sensitive Learning", IJCAI 2001.
     """
+    if not file:
+        message = f"the metric is '{name}': expected a CSV file with a row for each true class, as cost:costs.csv"
+        raise ConfigError(message)
     costs = read_costs(Path(file), classes)
 
     def per_image(images: ImageScores) -> np.ndarray:

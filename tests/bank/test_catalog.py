@@ -56,6 +56,9 @@ def test_nothing_found(tmp_path: Path, make: Callable[..., Path]) -> None:
     make("digits--net--aa")
     with pytest.raises(UnknownNameError, match="did you mean 'digits--net--aa'"):
         find_bank(tmp_path, "dgits--net--aa")
+    for empty in ("", " "):
+        with pytest.raises(ConfigError, match="the name of the bank is empty"):
+            find_bank(tmp_path, empty)
 
 
 def test_list_tells_what_is_wrong(tmp_path: Path, make: Callable[..., Path], rows: SimpleNamespace) -> None:

@@ -90,6 +90,9 @@ def _advise(settings: Settings, bank: str | None, options: dict[str, Any], *, fo
     for path, suffixes in ((output, PAGES), *((path, (".csv",)) for path in tables.values())):
         if path:
             check_output(path, force=force, suffixes=suffixes)
+    if tables["queue"] and tables["label_errors"] and tables["queue"].resolve() == tables["label_errors"].resolve():
+        message = f"--csv and --queue both name '{tables['queue']}', where one would replace the other: name two files"
+        raise click.UsageError(message)
     examined, reporter = open_bank(settings, bank), settings.reporter()
     queries = Queries.named(folders, examined) if folders else None
     advice = run_advice(examined, checked, unlabelled=queries, reporter=reporter)

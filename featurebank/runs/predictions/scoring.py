@@ -51,19 +51,19 @@ def scored(runs: Iterable[_Run], metric: Metric, reporter: Reporter = SILENT) ->
         reporter: receives a line and the progress if heads are trained again, and a warning for those that cannot be.
     """
     found = [recorded(run, metric) for run in runs]
-    missing = [place for place, run in enumerate(found) if _lacks(run, metric)]
-    if not missing:
-        return found
-    seconds = sum(found[place].seconds for place in missing)
-    reporter.say(
-        f"{counted(len(missing), 'run')} without stored predictions: scored again by '{metric.name}', which takes "
-        f"about {duration(seconds)}"
-    )
     again = _Again(metric, reporter)
-    with reporter.track("scoring", len(missing), "runs") as advance:
-        for run in again.score([found[place] for place in missing], advance):
-            place = next(place for place in missing if found[place].run == run.run and found[place].key == run.key)
-            found[place] = run
+    lacking = [place for place, run in enumerate(found) if _lacks(run, metric)]
+    missing = [place for place in lacking if not again.is_undefined(found[place])]
+    if missing:
+        seconds = sum(found[place].seconds for place in missing)
+        reporter.say(
+            f"{counted(len(missing), 'run')} without stored predictions: scored again by '{metric.name}'; the training "
+            f"took {duration(seconds)}"
+        )
+        with reporter.track("scoring", len(missing), "runs") as advance:
+            for run in again.score([found[place] for place in missing], advance):
+                place = next(place for place in missing if found[place].run == run.run and found[place].key == run.key)
+                found[place] = run
     again.warn()
     return found
 
@@ -85,6 +85,14 @@ class _Again:
         self._metric, self._reporter = metric, reporter
         self._failures: list[str] = []
         self._results: list[Any] = []
+
+    def is_undefined(self, run: RunRecord) -> bool:
+        """Returns whether the metric is not defined for the stored predictions of a run, and notes it if so."""
+        images = load_predictions(run)
+        undefined = images is not None and self._metric.can_score(images)
+        if undefined:
+            self._note_undefined(run)
+        return undefined
 
     def score(self, runs: Sequence[_Run], advance: Advance) -> Iterable[_Run]:
         """Yields each run as soon as it has its value."""
@@ -153,5 +161,8 @@ class _Again:
             if load_predictions(run) is None:
                 result.save()
         if result is run:
-            self._failures.append(f"run {run.run}: '{self._metric.name}' is not defined for its images")
+            self._note_undefined(run)
         return result
+
+    def _note_undefined(self, run: RunRecord) -> None:
+        self._failures.append(f"run {run.run}: '{self._metric.name}' is not defined for its images")

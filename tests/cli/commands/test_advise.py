@@ -83,4 +83,7 @@ def test_problems_have_a_line_each(ask: Callable[..., Answer], leaky_bank: Bank,
     errors = [line for line in ask("--apply", file, code=1)[1].splitlines() if f"'{file}': line" in line]
     assert len(errors) == 2
     assert "requires --apply" in ask("--dry-run", code=2)[1]
+    one = tmp_path / "one.csv"
+    assert "name two files" in ask("--csv", one, "--queue", tmp_path / "." / "one.csv", code=2)[1]
+    assert "unknown tap ''" in ask("--tap", "", code=1)[1]
     assert "--apply only relabels" in ask("--apply", file, "--top", 3, code=2)[1]

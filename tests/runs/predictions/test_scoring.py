@@ -155,6 +155,17 @@ def test_a_run_that_cannot_be_scored_comes_last_with_one_warning(make_bank: Call
     assert "1 run cannot be scored by 'auroc'" in line
 
 
+def test_a_metric_that_is_not_defined_trains_nothing(make_bank: Callable[..., Bank]) -> None:
+    bank, listener = make_bank(splits=(60, 1, 30)), Listener()
+    fb.train_heads(bank, GRID)
+    found = scored(load_runs(bank), metric_of("recall:class2", bank.classes), listener)
+    assert len(found) == len(load_runs(bank))
+    assert listener.said == []
+    (line,) = listener.warned
+    assert "runs cannot be scored by 'recall:class2', so they come last" in line
+    assert "is not defined for its images" in line
+
+
 def test_a_metric_that_needs_probabilities_refuses_heads_without_them(make_bank: Callable[..., Bank]) -> None:
     bank = make_bank(noise=4.0)
     grid = ["ridge", "sklearn.linear_model:Perceptron"]

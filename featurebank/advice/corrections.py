@@ -8,8 +8,10 @@ import io
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
 
 from featurebank.bank import Bank, banks_of
 from featurebank.bank.maintenance.relabelling import relabel
@@ -205,7 +207,8 @@ def _checked(bank: Bank, rows: Sequence[tuple[str, str, str]], source: str) -> t
             changes[position] = LabelChange(path, bank.classes[codes[position]], label, str(splits[position]), position)
     if problems:
         raise ConfigError(problem_lines(problems, f"{source}: "))
-    return list(changes.values()), unchanged
+    ids = bank.ids_at(np.array(list(changes), np.int64))  # a file may write them so that no spreadsheet evaluates them
+    return [replace(one, id=name) for one, name in zip(changes.values(), ids, strict=True)], unchanged
 
 
 def _unknown(bank: Bank, rows: Sequence[tuple[str, str, str]], positions: Mapping[str, int]) -> Iterator[str]:

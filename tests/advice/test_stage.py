@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,9 +14,14 @@ from featurebank.advice.findings import steps
 from featurebank.advice.tables import table_names
 from featurebank.backbone import Backbone
 from featurebank.bank import Bank
+from featurebank.bank.items import Items
+from featurebank.bank.writer import BankWriter, row_keys
 from featurebank.errors import ConfigError, UnknownNameError
+from featurebank.system import digest
 
 pytestmark = pytest.mark.heavy
+
+MARKUP = "<img src=x onerror=alert(1)>\"'{{7*7}}"
 
 
 @pytest.fixture
@@ -113,3 +119,38 @@ def test_groups_are_left_out_together(photos: Path, lite: Backbone, pixels: obje
     dataset = fb.load_dataset(str(photos), groups=r"path:/(?P<group>\d)")
     advice = fb.advise(fb.extract(dataset, lite, cache=tmp_path / "cache"))
     assert any("predicted without its group" in note for note in advice.notes)
+
+
+def test_names_that_are_markup_or_formulas(tmp_path: Path) -> None:
+    """Neither a page nor a spreadsheet takes a name for its own text, and the table can be applied as it is."""
+    count, names = 150, [MARKUP, "=1+1", "</script><script>alert(2)</script>"]
+    labels = (np.arange(count) % 3).astype(np.int32)
+    X = np.random.default_rng(0).normal(0, 2, (count, 8)).astype(np.float32)
+    X[np.arange(count), labels] += 4
+    X[1] = X[0]
+    digests = np.array([digest.of_recipe([place]) for place in range(count)], "S32")
+    ids = [f"{('=cmd', MARKUP)[place % 2]}{place}.png" for place in range(count)]
+    splits = np.repeat(np.arange(4, dtype=np.uint8), [90, 30, 20, 10])
+    with BankWriter(tmp_path / "bank", {"backbone": "net"}, {"name": "made", "classes": names}) as writer:
+        writer.append(ids, row_keys(digests), {"pooled": X}, {"pooled": None})
+        table = Items(ids, digests, np.where(splits > 2, -1, labels).astype(np.int32), splits)
+        writer.finish(table, ["pooled"], [], None)
+    bank = Bank(tmp_path / "bank")
+    advice = fb.advise(bank, top=40)
+    assert {one.image.label for one in advice.label_errors} == set(names)
+    for text in (advice.write_page(tmp_path / "page.html").read_text(), advice._repr_html_() or ""):
+        assert "<img src=x" not in text
+        assert "<script>alert" not in text
+        assert "&lt;img src=x" in text
+    for name in ("label_errors", "queue"):
+        rows = list(csv.reader(advice.write_csv(tmp_path / f"{name}.csv", name).read_text().splitlines()))
+        assert not [cell for row in rows for cell in row if cell.startswith("=")]
+        assert any(row[0].startswith("'=cmd") for row in rows)
+    doubts = list(csv.reader((tmp_path / "label_errors.csv").read_text().splitlines()))
+    edited = tmp_path / "edited.csv"
+    with edited.open("w", newline="") as file:
+        csv.writer(file).writerows([["path", "label"], *([row[0], row[2]] for row in doubts[1:])])
+    done = fb.correct_labels(bank, edited)
+    assert [(one.id, one.label) for one in done.changes] == [
+        (one.image.id, one.suggested) for one in advice.label_errors if one.suggested != one.image.label
+    ]

@@ -24,6 +24,7 @@ from featurebank.bank.catalog import bank_path
 from featurebank.bank.items import Items
 from featurebank.bank.maintenance.garbage import collect, plan_gc
 from featurebank.bank.maintenance.merge import merge_banks
+from featurebank.bank.maintenance.relabelling import relabel
 from featurebank.bank.maintenance.verify import verify_bank
 from featurebank.bank.manifest import load_manifest
 from featurebank.bank.pages import item_runs, shard_pages
@@ -59,10 +60,16 @@ def fill(path: Path, numbers: range, kept: range, dataset: dict[str, Any] = DATA
         to.finish(table, ["pooled"], [], None)
 
 
+def image(number: int, *, other: bool = False) -> bytes:
+    """The features of an image and its label, or the other label."""
+    return features(range(number, number + 1)).tobytes() + bytes([number % 2 ^ other])
+
+
 def state(path: Path) -> State:
-    """What a reader sees: the features of each id."""
+    """What a reader sees: the features and the label of each id."""
     bank = Bank(path)
-    return {name: row.tobytes() for name, row in zip(bank.ids(), bank.features(), strict=True)}
+    rows = zip(bank.ids(), bank.features(), bank.labels().tolist(), strict=True)
+    return {name: row.tobytes() + bytes([label]) for name, row, label in rows}
 
 
 def die_after(writes: int) -> None:
@@ -145,7 +152,7 @@ def gc() -> int:
         (root / "bank" / "shard-unlisted.h5").write_bytes(b"x")
         return root / "bank"
 
-    expected = {f"{n}.png": features(range(n, n + 1)).tobytes() for n in range(3, 17)}
+    expected = {f"{n}.png": image(n) for n in range(3, 17)}
     return every_death(make, lambda root: collect(root / "bank"), expected, expected)
 
 
@@ -158,7 +165,7 @@ def merge() -> int:
     def operate(root: Path) -> None:
         merge_banks([root / "one" / "data--net--0", root / "two" / "data--net--0"], root / "cache")
 
-    after = {f"{n}.png": features(range(n, n + 1)).tobytes() for n in range(14)}
+    after = {f"{n}.png": image(n) for n in range(14)}
     return every_death(make, operate, None, after)
 
 
@@ -175,9 +182,24 @@ def update() -> int:
         manifest = load_manifest(root / "bank")
         assert (len(manifest.pages), len((manifest.items or {})["pages"])) == (3, 2)
 
-    before = {f"{n}.png": features(range(n, n + 1)).tobytes() for n in range(20)}
-    after = {f"{n}.png": features(range(n, n + 1)).tobytes() for n in range(1, 22)}
+    before = {f"{n}.png": image(n) for n in range(20)}
+    after = {f"{n}.png": image(n) for n in range(1, 22)}
     return every_death(make, operate, before, after)
+
+
+def relabelling() -> int:
+    """Some labels are corrected: a reader sees all of the corrections, or none."""
+    wrong = range(3, 20, 4)
+
+    def make(root: Path) -> Path:
+        fill(root / "bank", range(20), range(20))
+        return root / "bank"
+
+    def operate(root: Path) -> None:
+        relabel(root / "bank", {bytes(digests(range(n, n + 1))[0]): (n % 2, 1 - n % 2) for n in wrong})
+
+    before = {f"{n}.png": image(n) for n in range(20)}
+    return every_death(make, operate, before, {f"{n}.png": image(n, other=n in wrong) for n in range(20)})
 
 
 if __name__ == "__main__":

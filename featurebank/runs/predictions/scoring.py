@@ -9,7 +9,7 @@ from math import isnan
 from typing import Any, TypeVar
 
 from featurebank.bank import Bank
-from featurebank.errors import FeatureBankError, HeadError, HeadWarning
+from featurebank.errors import DiskFullError, FeatureBankError, HeadError, HeadWarning
 from featurebank.fitting.fit import fit_heads
 from featurebank.fitting.fitted import Fitted
 from featurebank.metrics import ImageScores, Metric
@@ -156,7 +156,7 @@ class _Again:
     def _keep(self, run: _Run, images: ImageScores) -> _Run:
         """Returns a run with its value, after it stored the predictions and the value as far as the disk allows."""
         result = with_value(run, self._metric, images)
-        with contextlib.suppress(PermissionError):  # a read-only cache: the value is used only this time
+        with contextlib.suppress(PermissionError, DiskFullError):  # read-only or full: the value is used this time
             save_predictions(run, images)
             if load_predictions(run) is None:
                 result.save()

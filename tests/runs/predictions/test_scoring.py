@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from silent_heads import Silent
 
 import featurebank as fb
 from featurebank.bank import Bank
-from featurebank.errors import ConfigError, UnknownNameError
+from featurebank.errors import ConfigError, DiskFullError, UnknownNameError
 from featurebank.metrics import METRICS, ImageScores, Metric, metric_of
 from featurebank.metrics.metric import averaged
 from featurebank.runs.predictions.scoring import scored
@@ -108,6 +109,19 @@ def test_runs_without_stored_predictions_are_trained_again_once(
     again = Listener()
     assert values(scored(load_runs(bank), auroc, again), auroc) == values(found, auroc)
     assert again.said == []
+
+
+@pytest.mark.parametrize("error", [DiskFullError("no space is left"), PermissionError("read-only")])
+def test_where_nothing_can_be_written_the_values_are_known_all_the_same(
+    make_bank: Callable[..., Bank], monkeypatch: pytest.MonkeyPatch, error: OSError
+) -> None:
+    bank, listener, auroc = make_bank(noise=4.0), Listener(), METRICS["auroc"]
+    fb.train_heads(bank, GRID)
+    before = values(load_runs(bank), auroc)
+    strip(bank, "auroc")
+    monkeypatch.setattr("featurebank.runs.predictions.scoring.save_predictions", Mock(side_effect=error))
+    assert values(scored(load_runs(bank), auroc, listener), auroc) == pytest.approx(before, abs=1e-3)
+    assert listener.warned == []
 
 
 def test_what_follows_from_the_record_trains_nothing(

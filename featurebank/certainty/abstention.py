@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -42,6 +42,8 @@ class Abstention:
     """Wilson's 95 % interval of this error."""
     images: int
     """The number of all calibration images, or of groups."""
+    unit: str = "validation image"
+    """What `images` counts, in words."""
 
     def answers(self, probabilities: np.ndarray) -> np.ndarray:
         """Returns which images are answered, (n,) bool."""
@@ -52,7 +54,7 @@ class Abstention:
         """What to expect, in one line."""
         low, high = self.interval
         return (
-            f"the threshold answers {self.share:.1%} of {counted(self.images, 'validation image')}, with an error of "
+            f"the threshold answers {self.share:.1%} of {counted(self.images, self.unit)}, with an error of "
             f"{self.error:.1%} among the answered (95 % interval {low:.1%} to {high:.1%}; asked for: {self.target:.3g})"
         )
 
@@ -95,7 +97,7 @@ class AbstentionTable:
         places = last[thin(answered[last], units)]
         return cls(rounded(scores[places]), answered[places], wrong[places], units)
 
-    def choose(self, error: float) -> Abstention:
+    def choose(self, error: float, unit: str = "validation image") -> Abstention:
         """Returns the threshold that answers most images at an error among the answered.
 
         It is the largest doubt at which (wrong + 1) / (answered + 1) is at most `error`. The addition of 1 makes up for
@@ -107,6 +109,7 @@ class AbstentionTable:
 
         Args:
             error: between 0 and 1.
+            unit: what the table counts, in words: each image, or each group.
 
         Raises:
             ConfigError: the error is not between 0 and 1, or no threshold reaches it.
@@ -115,16 +118,16 @@ class AbstentionTable:
             Barber, Candès, "Controlling the false discovery rate via knockoffs", Annals of Statistics 43, 2015. Jin,
             Candès, "Selection by Prediction with Conformal p-values", JMLR 24, 2023.
         """
-        chosen = self.find(error)
-        if chosen is None:
+        found = self.find(error)
+        if found is None:
             best = float(self._bounds.min(initial=1.0))
             message = (
-                f"no threshold reaches an error of {error:g} on {counted(self.units, 'validation image')}: the "
+                f"no threshold reaches an error of {error:g} on {counted(self.units, unit)}: the "
                 f"smallest that can be asked for is {np.ceil(best * 1000) / 1000:g}; ask for that, or export a model "
-                "that has more validation images"
+                f"that has more {unit}s"
             )
             raise ConfigError(message)
-        return chosen
+        return replace(found, unit=unit)
 
     def find(self, error: float) -> Abstention | None:
         """Returns the threshold of `choose`; None if none reaches the error.

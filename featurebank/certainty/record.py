@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from featurebank.certainty.abstention import AbstentionTable
+from featurebank.certainty.abstention import Abstention, AbstentionTable
 from featurebank.certainty.conformal import doubt_table
 from featurebank.certainty.likeness import Likeness
 from featurebank.certainty.scores import COUNT, ScoreTable, check
@@ -68,6 +68,15 @@ class Certainty:
         grouped = "" if self.units == self.images else f" in {counted(self.units, 'group')}"
         also = f", which were also used {', and '.join(self.uses)}" if self.uses else ""
         return f"{counted(self.images, 'validation image')}{grouped}{also}"
+
+    def abstention(self, error: float) -> Abstention:
+        """Returns the threshold that answers most images at an error; see `AbstentionTable.choose`.
+
+        Raises:
+            ConfigError: the error is not between 0 and 1, or no threshold reaches it.
+        """
+        grouped = self.units != self.images
+        return self.answers.choose(error, "validation group" if grouped else "validation image")
 
     def to_json(self) -> dict[str, Any]:
         """Returns the record as JSON values."""

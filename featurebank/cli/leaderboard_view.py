@@ -71,7 +71,7 @@ def print_board(
     Args:
         runs: of one bank, or of several.
         best: the selected run.
-        more: the command that shows all lines; their number is appended.
+        more: the command that shows all lines; the metric and their number are appended.
         top: the number of lines to print.
         sort: one of `SORT_KEYS`; None for the order of selection.
         metric: what ranks them, and what the first columns and the tests are about; None for the accuracy.
@@ -92,7 +92,8 @@ def print_board(
         for line in costs.remarks():
             echo(line)
     if len(entries_of_runs) > top:
-        echo(f"and {len(entries_of_runs) - top} more: {more} {len(entries_of_runs)}")
+        by = "" if metric is None or metric.name == ACCURACY.name else f" --metric '{metric.name}'"
+        echo(f"and {len(entries_of_runs) - top} more: {more}{by} --top {len(entries_of_runs)}")
     _print_significance(entries_of_runs)
     failed = [run for run in runs if run.failure]
     for run in failed[:_FAILURES]:
@@ -127,7 +128,7 @@ def _print_entries(shown: Sequence[Entry], names: Sequence[str], best: RunRecord
         start["runs"] = [_behind(entry) for entry in shown]
     cells = {**start, **cells}
     flexible = ["head", "tap"] if costs.has_several_banks and "tap" in cells else ["head"]
-    columns = fitting_columns(cells, flexible, _FIRST_TO_GO)
+    columns = fitting_columns(cells, flexible, [n for n in _FIRST_TO_GO if n not in {e.metric.title for e in shown}])
     print_table(
         columns, zip(*(cells[name] for name in columns), strict=True),
         right=[name for name in (*figures, *_COSTS) if name != _VERDICT],

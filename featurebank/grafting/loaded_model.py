@@ -79,7 +79,7 @@ class LoadedModel:
                 what this needs.
         """
         check_error(error)
-        return known_certainty(self.about).answers.choose(error)
+        return known_certainty(self.about).abstention(error)
 
     def unlike(self, images: np.ndarray, batch_size: int = 32) -> np.ndarray:
         """Returns which images are unlike those of the training, (n,) bool.

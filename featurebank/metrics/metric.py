@@ -78,6 +78,14 @@ class Metric:
             value = self.from_record(scores)
         return nan if value is None else float(value)
 
+    def is_undefined(self, scores: Mapping[str, Any]) -> bool:
+        """Returns whether it is known that the metric is not defined for the validation images of a run.
+
+        So it is with the recall of a class that a fold lacks: its recorded value is None. A metric that is merely not
+        recorded is no such case.
+        """
+        return self.key in scores and scores[self.key] is None
+
     def can_score(self, images: ImageScores) -> bool:
         """Returns whether the images have what the metric is computed from."""
         return images.probabilities is not None or not self.needs_probabilities

@@ -79,6 +79,17 @@ class Resamples:
         return np.asarray(np.divide(above, below, where=below > 0, out=np.full(len(above), np.nan)))
 
 
+def counted_units(values: np.ndarray, groups: np.ndarray | None = None) -> int:
+    """Returns the number of independent images or groups that have a value.
+
+    Args:
+        values: (n,) one value for each image, NaN for images that do not count.
+        groups: (n,) the group of each image, if images of one group are not independent.
+    """
+    counted = ~np.isnan(values)
+    return int(counted.sum()) if groups is None else len(np.unique(groups[counted]))
+
+
 def affordable(metric: Metric, count: int, classes: int, most: int = SAMPLES) -> int:
     """Returns a number of bootstrap samples that takes at most some seconds, 100 or more."""
     if metric.per_image is not None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from featurebank.metrics.images import ImageScores
 from featurebank.metrics.metric import Metric
-from featurebank.metrics.resampling import Resamples, affordable
+from featurebank.metrics.resampling import Resamples, affordable, counted_units
 from featurebank.statistics import mcnemar, proportion_interval, two_sided
 
 Interval = tuple[float, float]
@@ -65,10 +65,8 @@ def share_interval(
     if not counted.any():
         return None
     share = min(1.0, float(values[counted].mean()))
-    if groups is None:
-        return proportion_interval(share, int(counted.sum()))
-    if share in {0.0, 1.0}:
-        return proportion_interval(share, len(np.unique(groups[counted])))
+    if groups is None or share in {0.0, 1.0}:
+        return proportion_interval(share, counted_units(values, groups))
     return percentile_interval(Resamples(len(values), groups, samples, seed).means(values))
 
 
@@ -125,4 +123,5 @@ def paired_p_value(
     samples = affordable(metric, len(first), first.classes, samples)
     resamples = Resamples(len(first), groups, samples, seed)
     draws = resamples.values(metric, first) - resamples.values(metric, second)
-    return difference_p_value(metric.of(first) - metric.of(second), draws, resamples.units)
+    units = resamples.units if metric.per_image is None else counted_units(metric.per_image(first), groups)
+    return difference_p_value(metric.of(first) - metric.of(second), draws, units)

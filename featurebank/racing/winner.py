@@ -123,8 +123,10 @@ def metric_winner(
         chosen: the position of the chosen candidate.
         groups: (n,) the group of each image, if images of one group are not independent.
     """
-    if metric.is_share and metric.per_image is not None:
-        return share_winner(np.stack([metric.per_image(images) for images in candidates]), chosen, groups)
+    if metric.interval == "wilson" and metric.per_image is not None:
+        shares = np.stack([metric.per_image(images) for images in candidates])
+        counted = ~np.isnan(shares).any(axis=0)  # the same for all candidates, as the images are
+        return share_winner(shares[:, counted], chosen, None if groups is None else groups[counted])
     first = candidates[chosen]
     resamples = Resamples(len(first), groups, affordable(metric, len(first), first.classes, SAMPLES))
     sign = metric.goodness(1.0)

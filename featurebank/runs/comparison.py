@@ -12,7 +12,7 @@ import numpy as np
 from featurebank.fitting.spec import HeadSpec
 from featurebank.metrics import ACCURACY, Metric
 from featurebank.metrics.significance import percentile_interval
-from featurebank.runs.predictions.draws import GroupImages, ImageGroups, p_value
+from featurebank.runs.predictions.draws import GroupImages, ImageGroups, defined, p_value
 from featurebank.runs.ranking import Group, Ranking, latest_folds
 from featurebank.runs.run import RunRecord
 from featurebank.statistics import holm, mean_interval, proportion_interval
@@ -83,7 +83,8 @@ class Entry:
 
     def score(self, name: str) -> float:
         """Returns the mean of one validation metric over the runs; NaN if a run does not have it."""
-        return float(np.mean([run.metrics["val"].get(name, nan) for run in self.runs]))
+        values = [run.metrics["val"].get(name, nan) for run in self.runs]
+        return float(np.mean([nan if value is None else value for value in values]))
 
     def summary(self) -> dict[str, Any]:
         """Returns the entry as JSON values."""
@@ -146,8 +147,8 @@ def _entry(group: Group, floor: float, evidence: GroupImages) -> Entry:
 
 
 def spread(group: Group, metric: Metric) -> float | None:
-    """Returns the standard deviation of a metric between the runs of a group; None for a single run."""
-    values = [metric.recorded(run.metrics["val"]) for run in group.runs]
+    """Returns the standard deviation of a metric between the runs that have it; None for fewer than two."""
+    values = [metric.recorded(run.metrics["val"]) for run in defined(group.runs, metric)]
     return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
@@ -210,11 +211,7 @@ def metric_interval(group: Group, evidence: GroupImages) -> tuple[float, float] 
 def _image_interval(group: Group, evidence: GroupImages, mean: float) -> tuple[float, float] | None:
     """Returns the interval that the choice of the images alone explains."""
     if evidence.metric.interval == "wilson" and (not evidence.is_grouped or mean in {0.0, 1.0}):
-        if evidence.is_grouped:
-            count = evidence.units
-        elif evidence.metric.is_share:
-            count = group.images or 0
-        else:
-            count = evidence.counted()
+        is_of_all = evidence.metric.is_share and not evidence.is_grouped
+        count = (group.images or 0) if is_of_all else evidence.counted()
         return proportion_interval(min(mean, 1.0), count) if count else None
     return None if evidence.draws is None else percentile_interval(evidence.draws)

@@ -18,7 +18,7 @@ import numpy as np
 
 from featurebank.fitting.spec import HeadSpec
 from featurebank.metrics import ACCURACY, METRICS, Metric
-from featurebank.runs.predictions.draws import GroupImages
+from featurebank.runs.predictions.draws import GroupImages, defined
 from featurebank.runs.run import RunRecord
 from featurebank.system.progress import BestSoFar
 from featurebank.words import counted
@@ -53,11 +53,12 @@ class Group:
     def mean(self, metric: Metric) -> float:
         """Returns the mean of a validation metric over seeds and folds; NaN if a run does not have the metric.
 
-        Each fold counts by its number of validation images.
+        Each fold counts by its number of validation images, one for which the metric is not defined does not count.
         """
-        weights = [run.metrics["val"].get("images", 1) for run in self.runs]
-        total = fsum(_value(run, metric) * weight for run, weight in zip(self.runs, weights, strict=True))
-        return total / fsum(weights)
+        runs = defined(self.runs, metric)
+        counts = [run.metrics["val"].get("images", 1) for run in runs]
+        total = fsum(_value(run, metric) * count for run, count in zip(runs, counts, strict=True))
+        return total / fsum(counts) if runs else nan
 
     @property
     def key(self) -> tuple[str, str]:
@@ -116,7 +117,7 @@ class Group:
         of a bootstrap, and that between the seeds (if there are several). It is 0 if neither is known.
         """
         folds: dict[int, list[float]] = {}
-        for run in self.runs:
+        for run in defined(self.runs, self.metric):
             folds.setdefault(run.fold[0] if run.fold else 0, []).append(_value(run, self.metric))
         if len(folds) > 1:
             return float(np.std([np.mean(values) for values in folds.values()], ddof=1)) / sqrt(len(folds))
@@ -125,8 +126,7 @@ class Group:
             variance = share * (1 - share) / self.images
         else:
             variance = evidence.variance()
-        seeds = next(iter(folds.values()))
-        if len(seeds) > 1:
+        if len(seeds := next(iter(folds.values()), [])) > 1:
             variance += float(np.var(seeds, ddof=1)) / len(seeds)
         return sqrt(max(0.0, variance))
 

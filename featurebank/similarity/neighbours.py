@@ -102,18 +102,21 @@ class Neighbours(Sequence[Neighbour]):
         (first, count), others = next(iter(votes.items())), list(votes.items())[1:]
         ties = [one_line(label, 60) for label, other in others if other == count]
         name = one_line(first, 60)
+        images = "labelled images" if any(row.label == UNLABELLED for row in self.rows) else "images"
         if total == 1:
-            start = f"The most similar image is labelled {name}"
+            start = f"The most similar {images[:-1]} is labelled {name}"
         elif count == total:
-            start = f"{'Both' if total == 2 else f'All {total}'} most similar images are labelled {name}"  # noqa: PLR2004
+            start = f"{'Both' if total == 2 else f'All {total}'} most similar {images} are labelled {name}"  # noqa: PLR2004
         else:
-            start = f"{count} of the {total} most similar images {'is' if count == 1 else 'are'} labelled {name}"
+            start = f"{count} of the {total} most similar {images} {'is' if count == 1 else 'are'} labelled {name}"
         if len(ties) > 2:  # noqa: PLR2004 - names that a sentence can list
             return f"{start}, as many are of each of {len(ties)} other labels."
         if ties:
             return f"{start}, as many are {' and as many '.join(ties)}."
         if self.label is None:
             return f"{start}."
+        if self.label == UNLABELLED:
+            return f"{start}, and the image itself has no label."
         return f"{start}, as the image itself is." if self.label == first else (
             f"{start}, but the image itself is labelled {one_line(self.label, 60)}."
         )  # fmt: skip

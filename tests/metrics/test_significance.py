@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from featurebank.metrics import METRICS, ImageScores
+from featurebank.metrics import METRICS, ImageScores, metric_of
 from featurebank.metrics.significance import (
     confidence_interval,
     difference_p_value,
@@ -98,3 +98,15 @@ def test_an_undefined_difference_has_no_p_value_and_no_interval() -> None:
 def test_a_difference_that_is_the_same_for_all_images_is_as_unlikely_as_their_number_says() -> None:
     assert difference_p_value(0.5, np.full(9, 0.5), 6) == 2 * 0.5**6
     assert difference_p_value(0.0, np.zeros(9), 6) == 1
+
+
+def test_only_images_of_the_class_count_for_its_recall() -> None:
+    labels, groups = np.r_[1, np.zeros(59, int)], np.arange(60) // 2
+    found, missed = (
+        ImageScores.of(np.c_[1 - second, second], labels) for second in (labels * 0.9, np.zeros(60))
+    )  # fmt: skip
+    recall = metric_of("recall:rare", ("usual", "rare"))
+    for parts in (None, groups):
+        assert confidence_interval(recall, found, parts) == proportion_interval(1.0, 1), "one image, whatever its group"
+        p = paired_p_value(recall, found, missed, parts)
+        assert (p or 0.0) >= 0.5, "one image proves nothing"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from featurebank.metrics import METRICS, ImageScores
+from featurebank.metrics import METRICS, ImageScores, metric_of
 from featurebank.racing.winner import metric_winner, share_winner, winner_interval
 from featurebank.statistics import proportion_interval
 
@@ -83,3 +83,12 @@ def test_of_a_loss_the_smallest_is_lucky_in_the_other_direction() -> None:
 def test_candidates_without_any_variation_have_an_interval_without_width() -> None:
     found = winner_interval(np.array([0.5, 0.4]), np.array([[0.5] * 10, [0.4] * 10]), 0)
     assert (found.low, found.corrected, found.high) == pytest.approx((0.5, 0.5, 0.5))
+
+
+@pytest.mark.parametrize("groups", [None, np.arange(40) // 4], ids=["images", "groups"])
+def test_the_recall_of_one_image_is_hardly_known(groups: np.ndarray | None) -> None:
+    labels = np.r_[1, np.zeros(39, int)]
+    candidates = [ImageScores.of(np.c_[1 - second, second], labels) for second in (labels * 0.9, np.zeros(40))]
+    found = metric_winner(metric_of("recall:rare", ("usual", "rare")), candidates, 0, groups)
+    assert found.value == 1.0
+    assert (found.low, found.high) == pytest.approx(proportion_interval(1.0, 1))

@@ -284,7 +284,6 @@ def _show(
         print_json({**board, "seconds": round(time.perf_counter() - began, 3)})
         return
     name = bank.name if len(banks) == 1 else f"{ALL_OF}{bank.manifest.dataset['name']}"
-    by = "" if metric.name == "accuracy" else f" --metric '{metric.name}'"
-    more = f"featurebank leaderboard --bank {name}{by} --top"
+    more = f"featurebank leaderboard --bank {name}"
     print_board(runs, best, more=more, top=top or SHOWN, sort=sort, metric=metric)
     print_best(bank, best, runs, metric=metric)

@@ -105,6 +105,15 @@ def _cells(one: RoundScore) -> list[str]:
     ]  # fmt: skip
 
 
+def _leaderboard(result: Race) -> str:
+    """Returns the command that shows the runs of all finalists."""
+    from featurebank.bank.catalog import ALL_OF
+
+    first = result.banks[0]
+    banks = first.name if len(result.banks) == 1 else f"{ALL_OF}{first.manifest.dataset['name']}"
+    return f"featurebank leaderboard --bank {banks}"
+
+
 def print_race(result: Race) -> None:
     """Prints the heads of the finalists, the winner, what was saved, and what comes next."""
     from featurebank.cli.leaderboard_view import print_board
@@ -113,7 +122,7 @@ def print_race(result: Race) -> None:
 
     if result.chosen is not None:
         metric = metric_of(result.metric, result.banks[0].classes)
-        print_board(result.runs, result.chosen, more="featurebank leaderboard --top", top=_SHOWN, metric=metric)
+        print_board(result.runs, result.chosen, more=_leaderboard(result), top=_SHOWN, metric=metric)
     echo(result.verdict)
     if result.unfinished:
         echo(f"unfinished: {result.unfinished}; the same command continues")

@@ -101,7 +101,8 @@ def _print_result(variant: VariantResult) -> None:
             print_round(scores)
         echo(result.race.verdict)
     print_extraction(result.extraction)
-    print_board(result.runs, result.chosen, more="featurebank leaderboard --top", top=_SHOWN, metric=result.metric)
+    more = f"featurebank leaderboard --bank {result.extraction.bank.name}"
+    print_board(result.runs, result.chosen, more=more, top=_SHOWN, metric=result.metric)
     if result.finetuned and result.finetuned.finetune:
         echo(f"finetune: {result.finetuned.finetune['gain']['worth']}")
     print_best(result.extraction.bank, result.chosen, result.runs, metric=result.metric)
@@ -137,7 +138,7 @@ def _print_plan(plan: dict[str, Any]) -> None:
         most = f"; {_duration(tuned['seconds'])} at most, if no phase stops early" if tuned["seconds"] else ""
         echo(f"finetune: from {tuned['from']}: {', then '.join(tuned['phases'])}{most}")
     tested = {False: "", True: ", then the test split", "once": ", then the test split of the best variant"}
-    echo(f"select: by validation accuracy{tested[plan['select']['test']]}")
+    echo(f"select: by validation {plan['select']['metric']}{tested[plan['select']['test']]}")
     if page := plan.get("report"):
         echo(f"report: {page['output']}")
 

@@ -58,7 +58,8 @@ def similar(
 
 def _print(found: SimilarImages) -> None:
     for one in found:
-        itself = f" ({one.label}, {one.split})" if one.label is not None else ""
+        places = dict.fromkeys(place for place in (one.label, one.split) if place is not None)
+        itself = f" ({', '.join(places)})" if places else ""  # an image without a label is in no split
         echo(f"{one.image}{itself}")
         echo(one.sentence)
         _print_neighbours(one)

@@ -65,7 +65,7 @@ class Verdicts:
         if coverage is not None or abstain_at_error is not None:
             certainty = known_certainty(about)
             if abstain_at_error is not None:
-                self.abstention = certainty.answers.choose(abstain_at_error)
+                self.abstention = certainty.abstention(abstain_at_error)
 
     def __call__(self, outputs: ModelOutputs) -> list[Verdict]:
         """Returns the verdict on each image.

@@ -8,7 +8,7 @@ each sample uses one of them in turn: repetitions do not make more images.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +19,7 @@ import numpy as np
 from featurebank.bank import Bank
 from featurebank.errors import FeatureBankError
 from featurebank.metrics import ACCURACY, ImageScores, Metric
-from featurebank.metrics.resampling import Resamples, affordable
+from featurebank.metrics.resampling import Resamples, affordable, counted_units
 from featurebank.metrics.significance import difference_p_value
 from featurebank.runs.predictions.stored import load_predictions
 from featurebank.runs.probabilities import positions_of
@@ -31,6 +31,11 @@ SAMPLES = 400
 
 Cell = tuple[int, int]
 """Fold and repetition; (0, 0) for the bank's own split."""
+
+
+def defined(runs: Iterable[RunRecord], metric: Metric) -> list[RunRecord]:
+    """Returns the runs without those for whose validation images a metric is not defined."""
+    return [run for run in runs if not metric.is_undefined(run.metrics["val"])]
 
 
 def images_of_run(run: RunRecord, metric: Metric) -> ImageScores | None:
@@ -125,15 +130,18 @@ class GroupImages:
         return np.asarray(np.stack(rows)[turns, np.arange(len(turns))])
 
     def _repetition(self, repeat: int) -> np.ndarray:
-        total, images = np.zeros(self._samples), 0
+        """Returns the metric in each bootstrap sample; of a sample, folds for which it is not defined do not count."""
+        total, images = np.zeros(self._samples), np.zeros(self._samples)
         for cell, members in self.cells.items():
             if cell[1] == repeat:
                 resamples = Resamples(
                     len(members[0]), self.codes[cell], self._samples, seed=1000 * abs(cell[1]) + cell[0]
                 )
-                total += len(members[0]) * np.mean([resamples.values(self.metric, m) for m in members], axis=0)
-                images += len(members[0])
-        return total / images
+                values = np.mean([resamples.values(self.metric, m) for m in members], axis=0)
+                known = np.isfinite(values)
+                total += len(members[0]) * np.where(known, values, 0.0)
+                images += len(members[0]) * known
+        return np.asarray(np.divide(total, images, where=images > 0, out=np.full(self._samples, np.nan)))
 
     @cached_property
     def _samples(self) -> int:
@@ -147,10 +155,15 @@ class GroupImages:
         return {cell: np.mean([per_image(images) for images in seeds], axis=0) for cell, seeds in self.cells.items()}
 
     def counted(self) -> int:
-        """Returns the number of images in one repetition that count for a metric that is a share."""
+        """Returns the number of independent images or groups in one repetition that a metric counts.
+
+        For the recall of a class, these are the images of this class, or the groups that have such an image.
+        """
+        if self.metric.per_image is None:
+            return self.units
         counts: dict[int, int] = {}
         for cell, values in self.shares().items():
-            counts[cell[1]] = counts.get(cell[1], 0) + int((~np.isnan(values)).sum())
+            counts[cell[1]] = counts.get(cell[1], 0) + counted_units(values, self.codes[cell])
         return min(counts.values(), default=0)
 
     def variance(self) -> float:
@@ -174,7 +187,7 @@ def p_value(first: GroupImages, other: GroupImages, difference: float) -> float 
     mine, theirs = first.draws, other.draws
     if mine is None or theirs is None or mine.shape != theirs.shape or _sizes(first) != _sizes(other):
         return None
-    return difference_p_value(difference, mine - theirs, first.units)
+    return difference_p_value(difference, mine - theirs, first.counted())
 
 
 def _mcnemar(first: Mapping[Cell, np.ndarray], other: Mapping[Cell, np.ndarray]) -> float | None:

@@ -13,6 +13,7 @@ from featurebank.errors import DiskFullError, FeatureBankError, HeadError, HeadW
 from featurebank.fitting.fit import fit_heads
 from featurebank.fitting.fitted import Fitted
 from featurebank.metrics import ImageScores, Metric
+from featurebank.runs.predictions.draws import defined
 from featurebank.runs.predictions.stored import load_predictions, save_predictions
 from featurebank.runs.probabilities import load_fitted, positions_of, predictor
 from featurebank.runs.refitting import check_refit, check_same, images_of, specification
@@ -32,11 +33,15 @@ def recorded(run: _Run, metric: Metric) -> _Run:
 
 
 def with_value(run: _Run, metric: Metric, images: ImageScores) -> _Run:
-    """Returns a run with a metric of its validation images among its metrics; nothing changes if it is not defined."""
-    value = metric.of(images) if metric.can_score(images) else float("nan")
-    if isnan(value):
+    """Returns a run with a metric of its validation images among its metrics: None where it is not defined for them.
+
+    Nothing changes if the metric needs more than what is known of the images.
+    """
+    if not metric.can_score(images):
         return run
-    return replace(run, metrics={**run.metrics, "val": {**run.metrics["val"], metric.key: value}})
+    value = metric.of(images)
+    known = None if isnan(value) else value
+    return replace(run, metrics={**run.metrics, "val": {**run.metrics["val"], metric.key: known}})
 
 
 def scored(runs: Iterable[_Run], metric: Metric, reporter: Reporter = SILENT) -> list[_Run]:
@@ -52,8 +57,7 @@ def scored(runs: Iterable[_Run], metric: Metric, reporter: Reporter = SILENT) ->
     """
     found = [recorded(run, metric) for run in runs]
     again = _Again(metric, reporter)
-    lacking = [place for place, run in enumerate(found) if _lacks(run, metric)]
-    missing = [place for place in lacking if not again.is_undefined(found[place])]
+    missing = [place for place, run in enumerate(found) if _lacks(run, metric)]
     if missing:
         seconds = sum(found[place].seconds for place in missing)
         reporter.say(
@@ -64,6 +68,7 @@ def scored(runs: Iterable[_Run], metric: Metric, reporter: Reporter = SILENT) ->
             for run in again.score([found[place] for place in missing], advance):
                 place = next(place for place in missing if found[place].run == run.run and found[place].key == run.key)
                 found[place] = run
+    again.note_undefined(found)
     again.warn()
     return found
 
@@ -75,7 +80,8 @@ def images_again(bank: Bank, run: RunRecord, fitted: Any, reporter: Reporter) ->
 
 
 def _lacks(run: RunRecord, metric: Metric) -> bool:
-    return not run.failure and isnan(metric.recorded(run.metrics["val"]))
+    scores = run.metrics.get("val", {})
+    return not run.failure and isnan(metric.recorded(scores)) and not metric.is_undefined(scores)
 
 
 class _Again:
@@ -85,14 +91,6 @@ class _Again:
         self._metric, self._reporter = metric, reporter
         self._failures: list[str] = []
         self._results: list[Any] = []
-
-    def is_undefined(self, run: RunRecord) -> bool:
-        """Returns whether the metric is not defined for the stored predictions of a run, and notes it if so."""
-        images = load_predictions(run)
-        undefined = images is not None and self._metric.can_score(images)
-        if undefined:
-            self._note_undefined(run)
-        return undefined
 
     def score(self, runs: Sequence[_Run], advance: Advance) -> Iterable[_Run]:
         """Yields each run as soon as it has its value."""
@@ -160,9 +158,22 @@ class _Again:
             save_predictions(run, images)
             if load_predictions(run) is None:
                 result.save()
-        if result is run:
-            self._note_undefined(run)
         return result
 
-    def _note_undefined(self, run: RunRecord) -> None:
-        self._failures.append(f"run {run.run}: '{self._metric.name}' is not defined for its images")
+    def note_undefined(self, runs: Iterable[RunRecord]) -> None:
+        """Notes the runs of specifications without any image for which the metric is defined, and names single folds."""
+        by_group: dict[Any, list[RunRecord]] = {}
+        for run in runs:
+            if not run.failure:
+                by_group.setdefault((run.key, run.folds), []).append(run)
+        some = 0
+        for members in by_group.values():
+            known = defined(members, self._metric)
+            if known:
+                some += len(members) - len(known)
+                continue
+            self._failures += [f"run {run.run}: '{self._metric.name}' is not defined for its images" for run in members]
+        if some:
+            self._reporter.say(
+                f"'{self._metric.name}' is not defined for the folds of {counted(some, 'run')}, which do not count"
+            )

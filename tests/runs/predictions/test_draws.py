@@ -7,13 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from featurebank.metrics import ACCURACY, METRICS, ImageScores, pack
+from featurebank.metrics import ACCURACY, METRICS, ImageScores, metric_of, pack
 from featurebank.metrics.significance import confidence_interval, paired_p_value
 from featurebank.runs.comparison import entries
 from featurebank.runs.predictions.draws import GroupImages, ImageGroups, p_value
+from featurebank.runs.predictions.scoring import scored
 from featurebank.runs.predictions.stored import save_predictions
 from featurebank.runs.ranking import Group
 from featurebank.runs.run import RunRecord
+from featurebank.statistics import proportion_interval
 
 LOSS = METRICS["loss"]
 
@@ -100,3 +102,24 @@ def test_one_standard_error_of_any_metric(tmp_path: Path) -> None:
     images = GroupImages([run], LOSS).cells[0, 0][0]
     error = Group(run.spec, 1, [run], LOSS).standard_error
     assert error == pytest.approx(images.losses.std() / np.sqrt(60), rel=0.15)
+
+
+def test_a_fold_without_the_class_does_not_count_for_its_recall(tmp_path: Path) -> None:
+    recall = metric_of("recall:rare", ("usual", "rare"))
+    runs = []
+    for fold, labels in enumerate((np.r_[1, 1, np.zeros(18, int)], np.zeros(20, int))):
+        second = np.where(np.arange(20) == 0, 0.9, 0.1)  # one of the two rare images is recognised
+        images = ImageScores.of(np.c_[1 - second, second], labels)
+        run = RunRecord(
+            run=f"f{fold}", head="knn", params={}, tap="pooled", seed=0, seconds=1.0,
+            metrics={"val": {"images": 20, "accuracy": 0.9, "loss": 1.0}, "train": {"accuracy": 1.0}}, bank="",
+            created="", fold=(fold, 2, 0), right=pack(images.right), directory=tmp_path,
+        )  # fmt: skip
+        save_predictions(run, images)
+        runs.append(run)
+    found = scored(runs, recall)
+    assert [recall.is_undefined(run.metrics["val"]) for run in found] == [False, True]
+    (entry,) = entries(found, metric=recall)
+    assert entry.value == 0.5
+    assert entry.value_std is None, "one fold has no spread"
+    assert entry.value_interval == pytest.approx(proportion_interval(0.5, 2))

@@ -217,7 +217,8 @@ def _print_about(about: dict[str, Any], differs: dict[str, Any] | None) -> None:
     classes = counted(len(dataset["classes"]), "class")
     echo(f"{about['bank']}: {images}, {classes}, taps {taps}{views}, format version {about['format_version']}")
     part = "".join(f", {name} {value}" for name, value in dataset.get("subset", {}).items())
-    echo(f"dataset {dataset['spec']}{part}, split {dataset['fractions']} by seed {dataset['seed']}")
+    roles = "".join(f", {key.removesuffix('s')}s by '{dataset[key]}'" for key in ("groups", "weight") if key in dataset)
+    echo(f"dataset {dataset['spec']}{part}, split {dataset['fractions']} by seed {dataset['seed']}{roles}")
     print_table(("part of the recipe", "value"), [(name, str(value)) for name, value in about["recipe"].items()])
     rows = [(s["file"], s["rows"], size(s["bytes"]), s["view"], ", ".join(s["taps"])) for s in about["shards"][:_SHOWN]]
     print_table(("shard", "rows", "size", "view", "taps"), rows, right=("rows", "size", "view"))

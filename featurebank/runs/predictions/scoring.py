@@ -161,7 +161,7 @@ class _Again:
         return result
 
     def note_undefined(self, runs: Iterable[RunRecord]) -> None:
-        """Notes the runs of specifications without any image for which the metric is defined, and names single folds."""
+        """Notes specifications without any image for which the metric is defined, and counts the folds of others."""
         by_group: dict[Any, list[RunRecord]] = {}
         for run in runs:
             if not run.failure:

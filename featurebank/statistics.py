@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
+from statistics import NormalDist
 
 import numpy as np
 
+Z = NormalDist().inv_cdf(0.975)
+"""The quantile of the normal distribution for 95 % intervals."""
 
-def proportion_interval(share: float, count: int, z: float = 1.959964) -> tuple[float, float]:
+
+def proportion_interval(share: float, count: float, z: float = Z) -> tuple[float, float]:
     """Returns Wilson's 95 % interval of a proportion over `count` independent trials, which is reliable near 0 and 1.
 
     For 100 correct answers out of 100, a bootstrap says "exactly 1"; this interval says "at least .963".
@@ -38,11 +42,25 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float]:
     References:
         Student, "The Probable Error of a Mean", Biometrika 6, 1908.
     """
+    mean, count = float(np.mean(values)), len(values)
+    half = student_quantile(count - 1) * float(np.std(values, ddof=1)) / sqrt(count)
+    return mean - half, mean + half
+
+
+def student_quantile(degrees: float, level: float = 0.95) -> float:
+    """Returns the quantile of Student's distribution for a two-sided interval.
+
+    Args:
+        degrees: degrees of freedom, above 0, perhaps not whole.
+        level: the confidence level.
+
+    Example:
+        >>> round(student_quantile(9), 3)
+        2.262
+    """
     from scipy.special import stdtrit
 
-    mean, count = float(np.mean(values)), len(values)
-    half = float(stdtrit(count - 1, 0.975)) * float(np.std(values, ddof=1)) / sqrt(count)
-    return mean - half, mean + half
+    return float(stdtrit(degrees, (1 + level) / 2))
 
 
 def mcnemar(only_first: float, only_second: float) -> float:
@@ -85,7 +103,7 @@ def two_sided(ratio: float, degrees: float) -> float:
     return min(1.0, 2 * float(stdtr(degrees, -abs(ratio))))
 
 
-def paired_gain(first: np.ndarray, second: np.ndarray, z: float = 1.959964) -> tuple[float, float, float]:
+def paired_gain(first: np.ndarray, second: np.ndarray, z: float = Z) -> tuple[float, float, float]:
     """Returns how much more often the second of two heads is correct, with the 95 % interval, from paired answers.
 
     The interval is that of Bonett and Price: Wald's, after adding one image to each of the two kinds of disagreement.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from math import isnan, nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -207,8 +207,8 @@ def _span(interval: tuple[float, float]) -> str:
 
 
 def _print_significance(all_entries: Sequence[Entry]) -> None:
-    if all_entries and (groups := all_entries[0].groups):
-        echo(f"intervals and tests are over {counted(groups, 'group')} of validation images, not over single images")
+    if all_entries and (of_groups := _of_groups(all_entries[0].groups)):
+        echo(f"groups of validation images count, not single images: intervals and tests{of_groups}")
     compared = sum(entry.p_value is not None for entry in all_entries)
     alike = sum(entry.indistinguishable for entry in all_entries[1:])
     if compared:
@@ -236,17 +236,19 @@ def print_best(
     if "test" in best.metrics:
         test = best.metrics["test"]
         low, high = test["accuracy_interval"]
-        before = test.get("opened_before", 0)
+        before, of_groups = test.get("opened_before", 0), _of_groups(test.get("groups"))
         repeated = f" after {counted(before, 'other evaluation')}" if before else ""
         echo(
             f"test accuracy {test['accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f}) on "
-            f"{counted(test['images'], 'held-out image')}{_of_groups(test)}, evaluated {best.tested}{repeated}"
+            f"{counted(test['images'], 'held-out image')}{of_groups}, evaluated {best.tested}{repeated}"
         )
     echo(f"runs: {shown_path(bank.path / 'runs')}")
 
 
-def _of_groups(scores: Mapping[str, Any]) -> str:
-    return f" of {counted(scores['groups'], 'group')}" if "groups" in scores else ""
+def _of_groups(count: int | None) -> str:
+    from featurebank.metrics.group_effects import groups_in_words
+
+    return f" of {groups_in_words(count)}" if count else ""
 
 
 def _validated(best: RunRecord, runs: Sequence[RunRecord], metric: Metric) -> str:

@@ -41,7 +41,7 @@ class Evaluation:
     images: int
     accuracy: float
     accuracy_interval: tuple[float, float]
-    """The 95 % confidence interval: Wilson's, or that of a bootstrap of groups if the dataset has groups."""
+    """The 95 % confidence interval: Wilson's, or that of `GroupEffects` if the dataset has groups."""
     loss: float
     """Cross-entropy."""
     macro_f1: float

@@ -6,8 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from featurebank.metrics.resampling import Resamples
-from featurebank.metrics.significance import difference_p_value, percentile_interval
+from featurebank.metrics.group_effects import GroupEffects
 from featurebank.statistics import mcnemar, paired_gain
 
 
@@ -25,8 +24,9 @@ class PairedGain(NamedTuple):
 def gain_over(before: np.ndarray, after: np.ndarray, groups: np.ndarray | None = None) -> PairedGain:
     """Compares two predictors on the same images.
 
-    Without groups, the interval is that of `statistics.paired_gain` and the test McNemar's. With groups, both resample
-    whole groups; the interval is at least as wide as that of independent images, which matters if there are few groups.
+    Without groups, the interval is that of `statistics.paired_gain` and the test McNemar's. With groups, both are
+    those of `GroupEffects`; the interval is at least as wide as that of independent images, and -1 to 1 if
+    there are too few groups.
 
     Args:
         before: (n,) bool, whether the first predictor is right for each image.
@@ -42,8 +42,9 @@ def gain_over(before: np.ndarray, after: np.ndarray, groups: np.ndarray | None =
     difference, low, high = paired_gain(before, after)
     if groups is None:
         return PairedGain(difference, low, high, mcnemar(int((before & ~after).sum()), int((after & ~before).sum())))
-    resamples = Resamples(len(before), groups)
-    draws = resamples.means(after.astype(float) - before.astype(float))
-    least, most = percentile_interval(draws) or (low, high)
-    p_value = difference_p_value(difference, draws, resamples.units)
-    return PairedGain(difference, min(low, least), max(high, most), 1.0 if p_value is None else p_value)
+    effects = GroupEffects.of_values(after.astype(float) - before.astype(float), groups)
+    least, most = effects.interval() or (-1.0, 1.0)
+    p_value = effects.p_value()
+    return PairedGain(
+        difference, max(-1.0, min(low, least)), min(1.0, max(high, most)), 1.0 if p_value is None else p_value
+    )

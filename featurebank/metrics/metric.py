@@ -15,6 +15,8 @@ PerImage = Callable[[ImageScores], np.ndarray]
 """Returns one value for each image, (n,); NaN for an image that does not count."""
 Weighted = Callable[[ImageScores, np.ndarray], np.ndarray]
 """Returns the metric for each of several weightings of the images, (m, n) -> (m,)."""
+Scale = Literal["unit", "positive", "plain"]
+"""Where the values of a metric lie: between 0 and 1, above 0, or anywhere."""
 Recorded = Callable[[Mapping[str, Any]], float | None]
 
 
@@ -41,6 +43,7 @@ class Metric:
         from_record: computes it from the recorded validation metrics of a run, if these suffice.
         of_some_images: whether only some of the images count, as in the recall of one class.
         title: its name in the columns of tables; default: `name`.
+        scale: where its values lie, which decides the form of its interval if images come in groups.
     """
 
     name: str
@@ -56,6 +59,7 @@ class Metric:
     from_record: Recorded | None = None
     of_some_images: bool = False
     title: str = ""
+    scale: Scale = "plain"
 
     def __post_init__(self) -> None:
         """Fills `key` and `title`."""

@@ -68,7 +68,7 @@ class Resamples:
         """Returns the metric of each sample, (samples,); NaN where it is not defined."""
         if metric.per_image is not None:
             return self.means(metric.per_image(images))
-        return np.concatenate([_of_weights(metric, images, weights) for weights in self.weights()])
+        return np.concatenate([weighted_values(metric, images, weights) for weights in self.weights()])
 
     def means(self, values: np.ndarray) -> np.ndarray:
         """Returns the mean of one value for each image, of each sample, (samples,); images with NaN do not count."""
@@ -98,7 +98,8 @@ def affordable(metric: Metric, count: int, classes: int, most: int = SAMPLES) ->
     return max(min(_LEAST, most), min(most, _LARGE // max(1, work)))
 
 
-def _of_weights(metric: Metric, images: ImageScores, weights: np.ndarray) -> np.ndarray:
+def weighted_values(metric: Metric, images: ImageScores, weights: np.ndarray) -> np.ndarray:
+    """Returns a metric for each of several weightings of the images, (m, n) whole numbers -> (m,)."""
     if metric.by_weights is not None:
         return metric.by_weights(images, weights)
     rows = [np.repeat(np.arange(len(images)), row.astype(int)) for row in weights]

@@ -82,7 +82,8 @@ def scores_with_intervals(
 ) -> dict[str, Any]:
     """Returns `scores`, and 95 % intervals as `NAME_interval`: Wilson's for proportions, else bootstrapped.
 
-    `groups` is the number of groups, if there are groups: the intervals resample them then.
+    `groups` is the number of groups, if there are groups: the intervals count these then. With too few groups, the
+    interval of the accuracy is that of ignorance, 0 to 1, and the others are left out.
 
     Args:
         probabilities: (n, classes).
@@ -95,6 +96,7 @@ def scores_with_intervals(
         metric.key: confidence_interval(metric, images, groups) for metric in METRICS.values() if metric.key in values
     }
     known = {f"{name}_interval": list(interval) for name, interval in intervals.items() if interval is not None}
+    known.setdefault(f"{ACCURACY.key}_interval", [0.0, 1.0])
     count = {} if groups is None else {"groups": len(np.unique(groups))}
     return {**values, **known, **count}
 

@@ -1,16 +1,19 @@
 """Confidence intervals of metrics, and paired tests of the difference between two predictors on the same images.
 
 The interval of a share of independent images is Wilson's, and two such shares are compared by McNemar's test: both are
-exact enough for few images. All other metrics, and images in groups, use the bootstrap. Its interval is that of the
-percentiles. Its test divides the difference by the standard deviation of the same difference in the same samples.
+exact enough for few images. All other metrics use the bootstrap. Its interval is that of the percentiles. Its test
+divides the difference by the standard deviation of the same difference in the same samples. For images in groups, the
+interval and the test are those of `group_effects`, which has neither if there are fewer than five groups.
 """
 
 from __future__ import annotations
 
 from math import isfinite
+from statistics import NormalDist
 
 import numpy as np
 
+from featurebank.metrics.group_effects import GroupEffects
 from featurebank.metrics.images import ImageScores
 from featurebank.metrics.metric import Metric
 from featurebank.metrics.resampling import Resamples, affordable, counted_units
@@ -43,31 +46,31 @@ def confidence_interval(
     if metric.interval is None or not len(images):
         return None
     if metric.interval == "wilson" and metric.per_image is not None:
-        return share_interval(metric.per_image(images), groups, samples=samples, seed=seed)
+        return share_interval(metric.per_image(images), groups)
+    if groups is not None:
+        return GroupEffects.of(metric, images, groups).interval(metric.scale)
     samples = affordable(metric, len(images), images.classes, samples)
-    return percentile_interval(Resamples(len(images), groups, samples, seed).values(metric, images))
+    return percentile_interval(Resamples(len(images), None, samples, seed).values(metric, images))
 
 
-def share_interval(
-    values: np.ndarray, groups: np.ndarray | None = None, *, samples: int = 1000, seed: int = 0
-) -> Interval | None:
-    """Returns the 95 % confidence interval of a share of images: Wilson's, or that of a bootstrap of groups.
-
-    If all images agree, a bootstrap would find no uncertainty: Wilson's interval for the number of groups is used then.
+def share_interval(values: np.ndarray, groups: np.ndarray | None = None, level: float = 0.95) -> Interval | None:
+    """Returns the confidence interval of a share of images: Wilson's, or that of `GroupEffects` for groups.
 
     Args:
         values: (n,) 0 or 1 for each image, NaN for images that do not count.
         groups: (n,) the group of each image.
-        samples: the number of bootstrap samples.
-        seed: seed of the bootstrap.
+        level: the confidence level.
+
+    Returns:
+        The interval; None if no image counts, or if there are too few groups.
     """
     counted = ~np.isnan(values)
     if not counted.any():
         return None
+    if groups is not None:
+        return GroupEffects.of_values(values, groups).share_interval(level=level)
     share = min(1.0, float(values[counted].mean()))
-    if groups is None or share in {0.0, 1.0}:
-        return proportion_interval(share, counted_units(values, groups))
-    return percentile_interval(Resamples(len(values), groups, samples, seed).means(values))
+    return proportion_interval(share, counted_units(values), NormalDist().inv_cdf((1 + level) / 2))
 
 
 def percentile_interval(draws: np.ndarray) -> Interval | None:
@@ -114,14 +117,17 @@ def paired_p_value(
         seed: seed of the bootstrap.
 
     Returns:
-        The p-value: McNemar's test of shares of independent images, else the bootstrap's; None if the metric is not
-        defined.
+        The p-value: McNemar's test of shares of independent images, that of `GroupEffects` for groups, else the
+        bootstrap's; None if the metric is not defined, or if there are too few groups.
     """
-    if groups is None and metric.interval == "wilson" and metric.per_image is not None:
-        mine, theirs = metric.per_image(first), metric.per_image(second)
-        return mcnemar(float((mine > theirs).sum()), float((theirs > mine).sum()))
+    if groups is not None:
+        mine, theirs = (GroupEffects.of(metric, images, groups) for images in (first, second))
+        return mine.minus(theirs).p_value()
+    if metric.interval == "wilson" and metric.per_image is not None:
+        ours, others = metric.per_image(first), metric.per_image(second)
+        return mcnemar(float((ours > others).sum()), float((others > ours).sum()))
     samples = affordable(metric, len(first), first.classes, samples)
-    resamples = Resamples(len(first), groups, samples, seed)
+    resamples = Resamples(len(first), None, samples, seed)
     draws = resamples.values(metric, first) - resamples.values(metric, second)
-    units = resamples.units if metric.per_image is None else counted_units(metric.per_image(first), groups)
+    units = resamples.units if metric.per_image is None else counted_units(metric.per_image(first))
     return difference_p_value(metric.of(first) - metric.of(second), draws, units)

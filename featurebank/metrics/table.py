@@ -22,25 +22,31 @@ METRICS: dict[str, Metric] = {
     for metric in (
         ACCURACY,
         averaged(
-            "loss", lambda images: images.losses, larger_is_better=False, on_training_images=True, needs_scores=True
+            "loss", lambda images: images.losses, larger_is_better=False, on_training_images=True, needs_scores=True,
+            scale="positive",
         ),
-        weighted("macro_f1", formulas.macro_f1, on_training_images=True, title="macro F1"),
+        weighted("macro_f1", formulas.macro_f1, on_training_images=True, title="macro F1", scale="unit"),
         averaged(
             "top5_accuracy", lambda images: images.among_five.astype(float), interval="wilson", needs_scores=True,
             title="top 5",
         ),
-        averaged("brier", lambda images: images.squares, larger_is_better=False, needs_scores=True),
+        averaged(
+            "brier", lambda images: images.squares, larger_is_better=False, needs_scores=True, scale="positive"
+        ),
         Metric(
             "calibration_error", _calibration_error, larger_is_better=False, needs_scores=True, title="calibration",
             interval=None,  # resampling inflates it
         ),
         weighted(
-            "balanced_accuracy", formulas.balanced_accuracy, title="balanced",
+            "balanced_accuracy", formulas.balanced_accuracy, title="balanced", scale="unit",
             from_record=lambda scores: mean_recall(scores.get("recall") or ()),
         ),
-        weighted("auroc", formulas.auroc, needs_probabilities=True, needs_scores=True, title="AUROC"),
         weighted(
-            "average_precision", formulas.average_precision, needs_probabilities=True, needs_scores=True, title="AP"
+            "auroc", formulas.auroc, needs_probabilities=True, needs_scores=True, title="AUROC", scale="unit"
+        ),
+        weighted(
+            "average_precision", formulas.average_precision, needs_probabilities=True, needs_scores=True, title="AP",
+            scale="unit",
         ),
     )
 }  # fmt: skip

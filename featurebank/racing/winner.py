@@ -8,11 +8,12 @@ in a sample than it is in truth estimates that luck, and how much this varies gi
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from featurebank.metrics import ImageScores, Metric
+from featurebank.metrics.group_effects import GroupEffects
 from featurebank.metrics.resampling import Resamples, affordable
 from featurebank.statistics import proportion_interval
 
@@ -106,9 +107,13 @@ def share_winner(right: np.ndarray, chosen: int, groups: np.ndarray | None = Non
     rows = right[near].astype(np.float64)
     draws = np.concatenate([_means(weights, rows) for weights in resamples.weights()], axis=1)
     position = int(np.flatnonzero(near == chosen)[0])
-    plain = None if groups is not None else lambda share: proportion_interval(float(np.clip(share, 0, 1)), count)
-    if groups is not None and values[chosen] in {0.0, 1.0}:
-        plain = lambda share: proportion_interval(float(np.clip(share, 0, 1)), resamples.units)  # noqa: E731
+    effects = None if groups is None else GroupEffects.of_values(right[chosen].astype(float), groups)
+
+    def plain(share: float) -> tuple[float, float]:
+        if effects is not None:
+            return effects.share_interval(share) or (0.0, 1.0)
+        return proportion_interval(float(np.clip(share, 0, 1)), count)
+
     return _limited(winner_interval(values[near], draws, position, plain), len(right))
 
 
@@ -133,7 +138,14 @@ def metric_winner(
     values = np.array([metric.of(images) for images in candidates])
     draws = np.stack([resamples.values(metric, images) for images in candidates])
     known = np.isfinite(draws).all(axis=0)
-    found = winner_interval(sign * values, sign * draws[:, known], chosen)
+    effects = None if groups is None else GroupEffects.of(metric, first, groups)
+
+    def plain(value: float) -> tuple[float, float]:
+        assert effects is not None
+        low, high = replace(effects, value=sign * value).interval(metric.scale) or (-np.inf, np.inf)
+        return (low, high) if sign > 0 else (-high, -low)
+
+    found = winner_interval(sign * values, sign * draws[:, known], chosen, None if effects is None else plain)
     low, high = sorted((sign * found.low, sign * found.high))
     return WinnerInterval(sign * found.value, sign * found.corrected, low, high, len(candidates))
 

@@ -64,7 +64,7 @@ class Entry:
     test: str = "McNemar's test"
     """The name of the paired test of `p_value`."""
     groups: int | None = None
-    """The number of groups of validation images, which the intervals and the tests resample; None without groups."""
+    """The number of groups of validation images, which the intervals and the tests count; None without groups."""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -183,14 +183,17 @@ def _interval(group: Group, images: ImageGroups) -> tuple[float, float]:
     if group.images is None:  # recorded by an earlier version
         low, high = group.runs[0].metrics["val"].get("accuracy_interval", (0.0, 1.0))
         return float(low), float(high)
-    found = metric_interval(group, GroupImages(group.runs, ACCURACY, images))
-    return found or proportion_interval(min(group.accuracy, 1.0), group.images)
+    evidence = GroupImages(group.runs, ACCURACY, images)
+    if (found := metric_interval(group, evidence)) is not None:
+        return found
+    return (0.0, 1.0) if evidence.is_grouped else proportion_interval(min(group.accuracy, 1.0), group.images)
 
 
 def metric_interval(group: Group, evidence: GroupImages) -> tuple[float, float] | None:
     """Returns the 95 % confidence interval of the mean of a metric over the seeds and folds of a group.
 
-    It is Wilson's for shares of independent images, else that of a bootstrap; or Student's over several seeds if wider.
+    It is Wilson's for shares of independent images, that of `GroupEffects` for groups, else that of a bootstrap; or
+    Student's over several seeds if wider.
 
     Args:
         group: the runs.
@@ -210,8 +213,12 @@ def metric_interval(group: Group, evidence: GroupImages) -> tuple[float, float] 
 
 def _image_interval(group: Group, evidence: GroupImages, mean: float) -> tuple[float, float] | None:
     """Returns the interval that the choice of the images alone explains."""
-    if evidence.metric.interval == "wilson" and (not evidence.is_grouped or mean in {0.0, 1.0}):
-        is_of_all = evidence.metric.is_share and not evidence.is_grouped
-        count = (group.images or 0) if is_of_all else evidence.counted()
+    is_share = evidence.metric.interval == "wilson"
+    if evidence.is_grouped:
+        if evidence.effects is None:
+            return None
+        return evidence.effects.share_interval(mean) if is_share else evidence.effects.interval(evidence.metric.scale)
+    if is_share:
+        count = (group.images or 0) if evidence.metric.is_share else evidence.counted()
         return proportion_interval(min(mean, 1.0), count) if count else None
     return None if evidence.draws is None else percentile_interval(evidence.draws)

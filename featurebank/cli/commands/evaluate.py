@@ -54,9 +54,10 @@ def evaluate(settings: Settings, /, model: Path, images: Images, part: str, *, a
 
 def _print(evaluation: Evaluation) -> None:
     from featurebank.cli.tables import print_table
+    from featurebank.metrics.group_effects import groups_in_words
 
     low, high = evaluation.accuracy_interval
-    of_groups = "" if evaluation.groups is None else f" of {counted(evaluation.groups, 'group')}"
+    of_groups = "" if evaluation.groups is None else f" of {groups_in_words(evaluation.groups)}"
     echo(
         f"accuracy {evaluation.accuracy:.4f} (95 % interval {low:.4f} to {high:.4f}), loss {evaluation.loss:.4f}, "
         f"macro F1 {evaluation.macro_f1:.4f} on {counted(evaluation.images, 'image')}{of_groups}"

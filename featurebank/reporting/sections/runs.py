@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from featurebank.bank import Bank
+from featurebank.metrics.group_effects import groups_in_words
 from featurebank.reporting.content import Conclusion, Fact, WhatRan, Winner
 from featurebank.reporting.evidence import Evidence, heads_of
 from featurebank.reporting.sections.board import alike_heads, images_of, name_of, near_heads
@@ -163,7 +164,7 @@ def _how_sure(evidence: Evidence, best: Entry) -> str:
     parts = [
         f"95 % interval {between(best.interval)}",
         *([f"{counted(images, 'image')}"] if images else []),
-        *([f"over {counted(best.groups, 'group')} of images, not over single images"] if best.groups else []),
+        *([f"by groups of images, not by single images: {groups_in_words(best.groups)}"] if best.groups else []),
         *([] if evidence.folds == 1 else [f"on {in_words(evidence.folds)}"]),
         *(
             [f"standard deviation {percent(best.std)} over {counted(len(best.runs), 'run')}"]
@@ -186,7 +187,7 @@ def _test_facts(evidence: Evidence, run: RunRecord) -> list[Fact]:
     interval = test.get("accuracy_interval")
     shown = share_of(test["accuracy"], test.get("images"))
     if "groups" in test:
-        shown += f" of {counted(test['groups'], 'group')}"
+        shown += f" of {groups_in_words(test['groups'])}"
     times = int(test.get("opened_before", 0) or 0)
     often = (
         f"; the test images had been opened {counted(times, 'time')} before, which makes it look better"

@@ -1,9 +1,9 @@
-"""How uncertain a metric of several runs is: bootstrap values, intervals and paired tests over seeds and folds.
+"""How uncertain a metric of several runs is: bootstrap values, effects of groups and paired tests.
 
 What is compared are the runs of one specification under one protocol: several seeds, perhaps on several folds. Each
-bootstrap sample draws the images of each fold anew (or whole groups of images, if the dataset has groups), and takes
-the mean over the seeds and over the folds by their images. Repetitions of a division into folds use the same images, so
-each sample uses one of them in turn: repetitions do not make more images.
+bootstrap sample draws the images of each fold anew, and takes the mean over the seeds and over the folds by their
+images. Repetitions of a division into folds use the same images, so each sample uses one of them in turn: repetitions
+do not make more images. If the dataset has groups, what each group changes takes the place of the samples.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import numpy as np
 from featurebank.bank import Bank
 from featurebank.errors import FeatureBankError
 from featurebank.metrics import ACCURACY, ImageScores, Metric
+from featurebank.metrics.group_effects import GroupEffects
 from featurebank.metrics.resampling import Resamples, affordable, counted_units
 from featurebank.metrics.significance import difference_p_value
 from featurebank.runs.predictions.stored import load_predictions
@@ -107,7 +109,7 @@ class GroupImages:
         """The name of the paired test, for people; see `p_value`."""
         if self.metric.interval == "wilson" and self.metric.per_image and not self.is_grouped:
             return "McNemar's test"
-        return "a paired bootstrap of groups" if self.is_grouped else "a paired bootstrap"
+        return "a paired test of groups" if self.is_grouped else "a paired bootstrap"
 
     @property
     def units(self) -> int:
@@ -120,9 +122,47 @@ class GroupImages:
         return min(by_repeat.values(), default=0)
 
     @cached_property
+    def effects(self) -> GroupEffects | None:
+        """What each group changes in the metric; None without groups, or if predictions of a run are missing."""
+        if not self.is_grouped or not self.is_whole:
+            return None
+        repeats = len({repeat for _, repeat in self.cells})
+        if self.metric.per_image is not None:
+            return GroupEffects.joined(self._effects_on_means(), [1 / repeats] * repeats, repeats)
+        sizes = [len(images[0]) for images in self.cells.values()]
+        weights = [size / sum(sizes) / len(seeds) for size, seeds in zip(sizes, self.cells.values(), strict=True)]
+        parts = [
+            (GroupEffects.of(self.metric, images, self._known(cell)), weight)
+            for (cell, seeds), weight in zip(self.cells.items(), weights, strict=True)
+            for images in seeds
+        ]
+        often = repeats * len(parts) // len(self.cells)
+        return GroupEffects.joined([effects for effects, _ in parts], [weight for _, weight in parts], often)
+
+    def _effects_on_means(self) -> list[GroupEffects]:
+        """Returns the effects on the mean over the images of all folds, for each repetition."""
+        by_repeat: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
+        for cell, values in self.shares().items():
+            by_repeat.setdefault(cell[1], []).append((values, self._known(cell)))
+        return [
+            GroupEffects.of_values(*(np.concatenate(column) for column in zip(*rows, strict=True)))
+            for rows in by_repeat.values()
+        ]
+
+    def _known(self, cell: Cell) -> np.ndarray:
+        codes = self.codes[cell]
+        assert codes is not None
+        return codes
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the predictions of all runs are known."""
+        return bool(self.runs) and sum(map(len, self.cells.values())) == len(self.runs)
+
+    @cached_property
     def draws(self) -> np.ndarray | None:
         """The metric in each bootstrap sample, (samples,); None if predictions of a run are missing."""
-        if sum(map(len, self.cells.values())) < len(self.runs) or not self.runs:
+        if not self.is_whole:
             return None
         repeats = sorted({repeat for _, repeat in self.cells})
         rows = [self._repetition(repeat) for repeat in repeats]
@@ -134,9 +174,7 @@ class GroupImages:
         total, images = np.zeros(self._samples), np.zeros(self._samples)
         for cell, members in self.cells.items():
             if cell[1] == repeat:
-                resamples = Resamples(
-                    len(members[0]), self.codes[cell], self._samples, seed=1000 * abs(cell[1]) + cell[0]
-                )
+                resamples = Resamples(len(members[0]), None, self._samples, seed=1000 * abs(cell[1]) + cell[0])
                 values = np.mean([resamples.values(self.metric, m) for m in members], axis=0)
                 known = np.isfinite(values)
                 total += len(members[0]) * np.where(known, values, 0.0)
@@ -167,7 +205,10 @@ class GroupImages:
         return min(counts.values(), default=0)
 
     def variance(self) -> float:
-        """Returns the variance of the metric between bootstrap samples; 0 if it is unknown."""
+        """Returns the variance of the metric between sets of images, or of groups; 0 if it is unknown."""
+        if self.is_grouped:
+            variance = 0.0 if self.effects is None else self.effects.variance
+            return variance if isfinite(variance) else 0.0
         draws = np.empty(0) if self.draws is None else self.draws[np.isfinite(self.draws)]
         return float(np.var(draws)) if len(draws) else 0.0
 
@@ -175,7 +216,8 @@ class GroupImages:
 def p_value(first: GroupImages, other: GroupImages, difference: float) -> float | None:
     """Returns the p-value of the difference between two specifications on the images that both have predicted.
 
-    It is McNemar's for shares of independent images, else the paired bootstrap's; None if predictions are missing.
+    It is McNemar's for shares of independent images, that of `GroupEffects` for groups, else the paired bootstrap's;
+    None if predictions are missing, or if there are too few groups.
 
     Args:
         first: the first specification.
@@ -184,6 +226,11 @@ def p_value(first: GroupImages, other: GroupImages, difference: float) -> float 
     """
     if first.metric.interval == "wilson" and first.metric.per_image and not first.is_grouped:
         return _mcnemar(first.shares(), other.shares())
+    if first.is_grouped:
+        ours, others = first.effects, other.effects
+        if ours is None or others is None or _sizes(first) != _sizes(other):
+            return None
+        return ours.minus(others).p_value()
     mine, theirs = first.draws, other.draws
     if mine is None or theirs is None or mine.shape != theirs.shape or _sizes(first) != _sizes(other):
         return None

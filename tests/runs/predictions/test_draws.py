@@ -79,7 +79,7 @@ def test_seeds_are_averaged_in_each_sample(tmp_path: Path) -> None:
 def test_groups_are_drawn_whole_and_make_accuracies_less_certain(tmp_path: Path) -> None:
     run = made(tmp_path, "a", 1.0)
     alone, grouped = GroupImages([run], ACCURACY), GroupImages([run], ACCURACY, Codes())
-    assert (alone.test, grouped.test) == ("McNemar's test", "a paired bootstrap of groups")
+    assert (alone.test, grouped.test) == ("McNemar's test", "a paired test of groups")
     assert (alone.units, grouped.units) == (60, 12)
     other = GroupImages([made(tmp_path, "bb", 0.5)], ACCURACY, Codes())
     found = p_value(grouped, other, 0.2)

@@ -235,9 +235,8 @@ def print_best(
     echo(f"selected by validation: {best.run}  {best.spec} on {best.tap}  {how}")
     if "test" in best.metrics:
         test = best.metrics["test"]
-        low, high = test["accuracy_interval"]
-        before, of_groups = test.get("opened_before", 0), _of_groups(test.get("groups"))
-        repeated = f" after {counted(before, 'other evaluation')}" if before else ""
+        (low, high), of_groups = test["accuracy_interval"], _of_groups(test.get("groups"))
+        repeated = f" after {counted(n, 'other evaluation')}" if (n := test.get("opened_before", 0)) else ""
         echo(
             f"test accuracy {test['accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f}) on "
             f"{counted(test['images'], 'held-out image')}{of_groups}, evaluated {best.tested}{repeated}"

@@ -115,7 +115,7 @@ def evaluate_model(
     evaluation = _evaluation(probabilities, of_rows, model.classes, skipped, groups)
     if (certainty := model.about.certainty) is None:
         return evaluation
-    sure = measured(certainty, probabilities, of_rows, source=f"of {dataset.spec}")
+    sure = measured(certainty, probabilities, of_rows, groups=groups, source=f"of {dataset.spec}")
     return replace(evaluation, certainty=sure, unlike=unlike if certainty.likeness is not None else None)
 
 

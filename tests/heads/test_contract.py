@@ -229,8 +229,9 @@ def test_it_is_explained_or_says_how_it_can_be(kind: str, fitted: Any, sample: A
     tap = {"vectors": "pooled", "maps": "map"}.get(fitted(kind).needs, "cut")
     maps = sample.X_val[:4] if needs_map else np.random.default_rng(0).normal(size=(4, 3, 3, 98)).astype(np.float32)
     bank: Any = SimpleNamespace(
-        classes=tuple("0123456789"), recipe={"backbone": "a network"}, tap_shape=lambda tap: sample.X.shape[1:]
-    )
+        classes=tuple("0123456789"), recipe={"backbone": "a network"}, taps=(tap,),
+        tap_shape=lambda tap: sample.X.shape[1:],
+    )  # fmt: skip
     run: Any = SimpleNamespace(tap=tap, spec=kind)
     subject = Subject(bank, run, fitted(kind))
     drops = occlusion_map(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from featurebank.backbone.naming import check_named
 from featurebank.backbone.network import FORMS
-from featurebank.backbone.recorded import load_recorded
+from featurebank.backbone.recorded import load_recorded, recorded_options
 from featurebank.bank import Bank
-from featurebank.errors import HeadError
+from featurebank.errors import ConfigError, HeadError, WeightsError
 from featurebank.grafting.head_layers import CAN
 from featurebank.grafting.stage import check_layers
 from featurebank.metrics import ACCURACY, Metric
@@ -30,14 +31,15 @@ def ranked_in_layers(
     """Yields the runs whose heads can become Keras layers, one of each specification, best first.
 
     Args:
-        banks: the bank that the runs were trained on, or several. Of several, those whose network is not one of Keras
-            are skipped.
+        banks: the bank that the runs were trained on, or several. Of several, those whose network cannot be loaded
+            again or is not one of Keras are skipped.
         runs: the candidates; default: all runs of the banks.
         reporter: receives one line for each better head that is skipped, with the reason.
         metric: what decides which run is better.
 
     Raises:
         HeadError: no head can become Keras layers, or no run succeeded.
+        ConfigError: of several banks, one has a network that is a function which the user has not named.
     """
     from featurebank.runs.predictions.scoring import scored
     from featurebank.runs.selection import choose_run
@@ -55,10 +57,10 @@ def ranked_in_layers(
         candidates = [other for other in candidates if other.key != run.key]
         try:
             bank = bank_of(run, banks)
-            if several:
-                _check_network(bank)
-            if not run.is_finetune:
+            if not run.is_finetune:  # the model of a fine-tune has its network
                 check_layers(bank, run)
+                if several:
+                    _check_network(bank)
         except HeadError as error:
             reason = str(error).removesuffix(f": {CAN}")
             reporter.say(f"skipping {run.run} ({metric.recorded(run.metrics['val']):.4f}): {reason}")
@@ -69,8 +71,21 @@ def ranked_in_layers(
 
 
 def _check_network(bank: Bank) -> None:
-    """Raises HeadError if the network of a bank is not one of Keras, so that no head on it can become Keras layers."""
-    network = load_recorded(bank.recipe, bank.manifest.source)
+    """Checks that the network of a bank can be loaded again and is one of Keras: else no head on it becomes layers.
+
+    Raises:
+        HeadError: it cannot, or is not.
+        ConfigError: it is a function that the user has not named, which is for the user to decide.
+    """
+    try:
+        name = recorded_options(bank.recipe, bank.manifest.source)["backbone"]
+    except ConfigError as error:
+        raise HeadError(str(error)) from error
+    check_named(name, f"the bank '{bank.name}'")
+    try:
+        network = load_recorded(bank.recipe, bank.manifest.source)
+    except (ConfigError, WeightsError) as error:
+        raise HeadError(str(error)) from error
     if network.form != "keras":
         message = f"{network.name} is a network of {FORMS[network.form]}, not of Keras"
         raise HeadError(message)

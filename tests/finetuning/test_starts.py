@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import onnx
+import onnx_networks
 import pytest
 from listener import Listener
 
@@ -90,3 +93,39 @@ def test_several_runs_are_fine_tuned_and_one_that_fails_stops_no_other(
     tuned = fb.finetune_all(layered[:2], unfreeze="last", epochs=1)
     assert [run.finetune and run.finetune["from"] for run in tuned] == [run.run for run in layered[:2]]
     assert fb.finetune(layered[0], unfreeze="last", epochs=1).run == tuned[0].run
+
+
+def scored_as(runs: list[fb.Run], accuracy: float) -> RunRecord:
+    """Writes another accuracy into the record of the first run, and returns it."""
+    run = replace(runs[0], metrics={**runs[0].metrics, "val": {**runs[0].metrics["val"], "accuracy": accuracy}})
+    run.save()
+    return run
+
+
+def test_of_several_banks_the_best_head_on_a_network_of_keras_starts(
+    copied: Bank, shown: Path, tmp_path: Path, said: Listener
+) -> None:
+    """A better head on a network of ONNX or on one that cannot be loaded again is skipped, with the reason."""
+    network = onnx_networks.cnn(16).model(["flat"])
+    onnx.save(network, tmp_path / "small.onnx")
+    other = fb.load_backbone(str(tmp_path / "small.onnx"), preprocessing="none")
+    foreign = fb.extract(fb.load_dataset(str(shown)), other, ["pooled"], cache=tmp_path / "cache")
+    banks = [foreign, copied]
+    best = scored_as(fb.train_heads(foreign, "nearest_mean"), 1.0)
+    with pytest.raises(HeadError, match=r"small is a network of .*, not of Keras"):
+        find_starts(["best"], banks)
+    own = scored_as(fb.train_heads(copied, "nearest_mean"), 0.5)
+    assert fb.select(banks).run == best.run
+    tuned = fb.finetune("best", bank=banks, unfreeze="last", epochs=1, reporter=said)
+    assert tuned.finetune is not None
+    assert tuned.finetune["from"] == own.run
+    assert tuned.directory == copied.path
+    assert any(line.startswith(f"skipping {best.run} (1.0000): small is a network of") for line in said.said)
+    keras_file = fb.export(own.run, tmp_path / "of_a_head.keras", bank=banks)
+    assert fb.load_model(keras_file).classes == copied.classes
+    chosen = find_exportable(banks, "best", Path("model.keras"), ExportOptions())
+    assert chosen.directory == copied.path
+    assert find_exportable(banks, "best", Path("model.fbmodel"), ExportOptions()).run == best.run
+    (tmp_path / "small.onnx").unlink()
+    assert find_exportable(banks, "best", Path("model.keras"), ExportOptions(), said).directory == copied.path
+    assert "small.onnx" in said.said[-2]

@@ -34,11 +34,12 @@ def _shown_folds(context: click.Context, option: click.Parameter, value: str | N
     raise click.BadParameter(message)
 
 
-def _named(context: click.Context, option: click.Parameter, value: str | None) -> None:
-    if value:
+def _named(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> None:
+    if values:
         from featurebank.backbone.naming import name_function
 
-        name_function(value)
+        for value in values:
+            name_function(value)
 
 
 _bank = click.option(
@@ -47,8 +48,9 @@ _bank = click.option(
     help="Path or name of a bank, or the beginning of its name.  [default: the last used bank]",
 )
 _own = click.option(
-    "--backbone", metavar="MODULE:FUNCTION", expose_value=False, callback=_named,
-    help="The function that builds the bank's network, if it is your own; code that a file names is never run.",
+    "--backbone", multiple=True, metavar="MODULE:FUNCTION", expose_value=False, callback=_named,
+    help="The function that builds the bank's network, if it is your own; code that a file names is never run.  "
+    "Repeatable, for several banks.",
 )  # fmt: skip
 
 

@@ -253,6 +253,7 @@ COVERED_BY = {
     "reporting/sections/plane.py": "reporting/test_gathering.py",
     "reporting/sections/runs.py": "reporting/test_gathering.py",
     "reporting/sections/savings.py": "reporting/test_gathering.py",
+    "reporting/sections/together.py": "reporting/test_gathering.py",
     "reporting/sections/wording_answers.py": "reporting/sections/test_wording.py",
     "reporting/sections/wording_data.py": "reporting/sections/test_wording.py",
     # The facade: whoever tests a stage calls it through its public function.

@@ -110,7 +110,7 @@ def _print_entries(shown: Sequence[Entry], names: Sequence[str], best: RunRecord
     Of several banks, it has the bank and the costs. Then the tap has no column if it is the same in all rows; it is
     returned in words, to be said below the table.
     """
-    from featurebank.cli.tables import fitting_columns, print_table
+    from featurebank.cli.tables import fitting_cells, print_table
 
     figures = _figures(shown)
     cells = {name: [text(entry) for entry in shown] for name, text in figures.items()}
@@ -126,13 +126,11 @@ def _print_entries(shown: Sequence[Entry], names: Sequence[str], best: RunRecord
             common = [f"tap {start.pop('tap')[0]}"]
     if any(len(entry.runs) > 1 for entry in shown):
         start["runs"] = [_behind(entry) for entry in shown]
-    cells = {**start, **cells}
-    flexible = ["head", "tap"] if costs.has_several_banks and "tap" in cells else ["head"]
-    columns = fitting_columns(cells, flexible, [n for n in _FIRST_TO_GO if n not in {e.metric.title for e in shown}])
+    metrics = {entry.metric.title for entry in shown}
+    shown_cells = fitting_cells({**start, **cells}, "head", "tap", [n for n in _FIRST_TO_GO if n not in metrics])
     print_table(
-        columns, zip(*(cells[name] for name in columns), strict=True),
-        right=[name for name in (*figures, *_COSTS) if name != _VERDICT],
-        whole=[name for name in columns if name not in flexible],
+        list(shown_cells), zip(*shown_cells.values(), strict=True),
+        right=[name for name in (*figures, *_COSTS) if name != _VERDICT], whole=list(shown_cells),
     )  # fmt: skip
     return common
 

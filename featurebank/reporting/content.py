@@ -113,6 +113,7 @@ class Board:
     """For each axis of the grid: its name, one sentence, and a chart."""
     axes_conclusion: Conclusion | None = None
     common: Sequence[str] = ()  # parameters that the names omit, with the kinds whose heads all have them
+    remarks: Sequence[str] = ()  # what has to be known to read the costs of several banks
 
 
 @dataclass(frozen=True)
@@ -280,7 +281,7 @@ class Comparison:
 
     conclusion: Conclusion
     banks: Sequence[ComparedBank]
-    chart: Any | None = None
+    board: Board | None = None  # of all banks together; None if they do not hold the same images
 
 
 @dataclass(frozen=True)

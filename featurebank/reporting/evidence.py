@@ -15,6 +15,7 @@ from featurebank.errors import DatasetError, FeatureBankError, HeadError
 from featurebank.metrics import ACCURACY, Metric
 from featurebank.reporting.pictures import Gallery
 from featurebank.runs.comparison import Entry, entries
+from featurebank.runs.costs.table import CostTable
 from featurebank.runs.finetuned import is_finetuned
 from featurebank.runs.predictions.scoring import scored
 from featurebank.runs.probabilities import load_fitted, positions_of, predictor
@@ -26,7 +27,7 @@ from featurebank.system import digest
 from featurebank.system.progress import SILENT, Reporter
 from featurebank.words import counted, one_line
 
-FORMAT = 2
+FORMAT = 3
 """Raise it if the same banks and runs give another report, so that pipelines write theirs again."""
 CHEAP_S = 3.0
 """Heads on folds are trained again for the report if that takes at most this time."""
@@ -195,7 +196,15 @@ def heads_of(runs: list[RunRecord]) -> int:
 
 def key_of(banks: Sequence[Evidence]) -> str:
     """Returns the digest of everything that a report is made from: banks, their histories, runs and their tests."""
-    return digest.of_recipe([FORMAT, version("featurebank"), [_bank_key(one) for one in banks]])
+    costs = _cost_key(banks) if len(banks) > 1 else []
+    return digest.of_recipe([FORMAT, version("featurebank"), [_bank_key(one) for one in banks], *costs])
+
+
+def _cost_key(banks: Sequence[Evidence]) -> list[object]:
+    """Returns the costs of all runs: a measurement of images a second is in no bank."""
+    runs = [run for one in banks for run in one.runs]
+    table = CostTable(runs)
+    return [[run.run, table.of(run).summary()] for run in runs]
 
 
 def _bank_key(evidence: Evidence) -> list[object]:

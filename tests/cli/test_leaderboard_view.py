@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from featurebank import evaluate_test, leaderboard, train_heads
 from featurebank.bank import Bank
@@ -226,3 +228,28 @@ def test_the_first_columns_and_the_marks_are_those_of_the_metric(
     assert "a paired bootstrap, 5 %" in out
     _, errors = in_process("leaderboard", "--bank", bank.path, "--metric", "recall:nobody", code=1)
     assert "unknown class 'nobody'" in errors
+
+
+@given(
+    st.text(alphabet="ab_(,=:+ ", min_size=1, max_size=60).map(str.strip), st.integers(4, 40)
+)  # fmt: skip
+def test_no_text_is_lost_in_lines_that_fit(text: str, width: int) -> None:
+    lines = tables.folded(text, width).split("\n")
+    assert max(map(len, lines)) <= width
+    assert "".join("".join(lines).split()) == "".join(text.split())
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_no_word_of_a_long_tap_is_cut_on_a_narrow_terminal(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "_WIDTH", width)
+    tap = "block6a_expand_activation:avg"
+    cells = {
+        "  run": [" *= 0123456789"], "head": ["kernel_ridge(alpha=0.3, max_images=5000)"], "tap": [tap],
+        "bank": ["lite0 bfloat16"], "val acc": ["0.5385"], "s/image": ["0.014"], "images/s": ["248"],
+    }  # fmt: skip
+    fitting = tables.fitting_cells(cells, "head", "tap", ["s/image"])
+    assert {"  run", "bank", "val acc", "images/s"} <= set(fitting)
+    lines = fitting["tap" if width == 120 else "head, tap"][0].split("\n")
+    assert [line.strip() for line in lines][-2:] == ([tap] if width == 120 else ["block6a_expand_", "activation:avg"])
+    widths = [3 + max(map(len, (name, *column[0].split("\n")))) for name, column in fitting.items()]
+    assert sum(widths) <= width + 3

@@ -380,9 +380,17 @@ def test_several_banks_are_compared(make_bank: Callable[..., Bank]) -> None:
     assert pair is not None
     assert [(row.name, row.place) for row in pair.banks] == [("one", 1), ("other", 0)], "the best first, with its part"
     assert "one is better than other by" in pair.conclusion.sentence
+    assert pair.board is not None
+    assert [(row.values["bank"], row.values["bytes an image"]) for row in pair.board.rows] == [
+        ("one", 32),
+        ("other", 32),
+    ]
+    assert [name for name, _ in pair.board.by_cost] == ["bytes an image"], "neither bank has a speed in its history"
+    assert "is ridge of one" in pair.board.conclusion.sentence
     unlike = gather_comparison([Evidence(bank) for bank in (banks[0], banks[2])])
     assert unlike is not None
     assert "not validated on the same images" in unlike.conclusion.sentence
+    assert unlike.board is None
 
 
 def test_what_cannot_be_reported_on(make_bank: Callable[..., Bank]) -> None:

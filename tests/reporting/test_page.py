@@ -364,6 +364,9 @@ def test_it_is_printed_whole_and_light(drawn: Callable[..., Page], short: str) -
 def test_several_banks_are_side_by_side_and_folded(open_page: Callable[..., Page]) -> None:
     page = open_page(render_page(report_content(rows=6, pictures=11, banks=2)))
     assert page.locator("#comparison tbody tr").count() == 2
+    together = page.locator("#together table.board")
+    assert together.locator("tbody tr").count() == 3
+    assert {"Bank", "Images a second"} <= set(together.locator("th[scope=col]").all_inner_texts())
     second = page.locator("details.bank").nth(1)
     assert not second.locator("section").first.is_visible()
     page.locator("details.bank").first.locator(".Savings svg").wait_for(state="attached")

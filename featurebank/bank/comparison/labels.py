@@ -16,7 +16,8 @@ def bank_labels(manifests: Mapping[Path, Manifest]) -> dict[Path, str]:
     """Returns a label for each bank, such as "lite0 bfloat16": of network, pixels, precision and so on what differs.
 
     The number of pixels is left out if the networks alone differ with it, and so is everything else that follows from
-    the network. Banks that differ in nothing else have a digest of their recipe in the label.
+    the network. Banks that differ in nothing else have a digest of their recipe in the label,
+    and copies of one bank have their names.
 
     Args:
         manifests: the manifests of the banks by their directories.
@@ -27,11 +28,15 @@ def bank_labels(manifests: Mapping[Path, Manifest]) -> dict[Path, str]:
         if _differs(rows, name, chosen):
             chosen.append(name)
     labels = {path: " ".join(row[name] for name in chosen if row[name]) for path, row in rows.items()}
+    alike = _repeated(labels)
+    labels |= {path: f"{labels[path]} {manifests[path].key[:_DIGITS]}".strip() for path in alike}
+    return labels | {path: path.name for path in _repeated(labels)}
+
+
+def _repeated(labels: Mapping[Path, str]) -> list[Path]:
+    """Returns the banks whose label is empty or that of another bank, too."""
     texts = list(labels.values())
-    return {
-        path: label if label and texts.count(label) == 1 else f"{label} {manifests[path].key[:_DIGITS]}".strip()
-        for path, label in labels.items()
-    }
+    return [path for path, label in labels.items() if not label or texts.count(label) > 1]
 
 
 def _differs(rows: Mapping[Path, Mapping[str, str]], name: str, chosen: Sequence[str]) -> bool:

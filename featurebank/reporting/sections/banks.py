@@ -1,4 +1,4 @@
-"""Gathers the comparison of several banks: the best head of each, side by side."""
+"""Gathers the comparison of several banks: the best head of each side by side, and one leaderboard of all."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from featurebank.reporting.evidence import Evidence
 from featurebank.reporting.sections.axes import right_shares
 from featurebank.reporting.sections.board import name_of
 from featurebank.reporting.sections.savings import extraction_seconds
+from featurebank.reporting.sections.together import gather_together
 from featurebank.reporting.sections.wording_data import compared
 from featurebank.runs.comparison import Entry
 
@@ -31,7 +32,7 @@ def gather_comparison(banks: Sequence[Evidence]) -> Comparison | None:
     same = all(_same_images(first, other) for other in ranked[1:])
     gain, interval = _gain(first, second) if same else (None, None)
     sentence = compared(first.bank.name, second.bank.name, gain, interval, faster=faster, same_images=same)
-    return Comparison(Conclusion("The banks side by side", sentence), rows)
+    return Comparison(Conclusion("The banks side by side", sentence), rows, gather_together(banks))
 
 
 def _row(evidence: Evidence, best: Entry, place: int) -> ComparedBank:

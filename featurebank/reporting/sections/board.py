@@ -38,9 +38,7 @@ def gather_board(evidence: Evidence) -> Board:
     entries = evidence.entries[:ROWS]
     names, left_out = short_names([entry.spec for entry in entries])
     failed = evidence.failed[: max(0, ROWS - len(entries))]
-    curves = _points_of_a_curve(entries)
-    alike = {entry.runs[0].run for entry in (*entries[:1], *alike_heads(entries))}
-    rows = [_row(name, entry, curves, alike) for name, entry in zip(names, entries, strict=True)]
+    rows = rows_of(names, entries)
     hidden = len(evidence.entries) - len(entries) + len(evidence.failed) - len(failed)
     effects = axis_effects(evidence.entries)
     return Board(
@@ -52,6 +50,13 @@ def gather_board(evidence: Evidence) -> Board:
         _axes_conclusion(effects),
         [f"{word} ({', '.join(kinds)})" for word, kinds in left_out.items()],
     )
+
+
+def rows_of(names: Sequence[str], entries: Sequence[Entry]) -> list[BoardRow]:
+    """Returns the rows of some heads under their names, the best head first."""
+    curves = _points_of_a_curve(entries)
+    alike = {entry.runs[0].run for entry in (*entries[:1], *alike_heads(entries))}
+    return [_row(name, entry, curves, alike) for name, entry in zip(names, entries, strict=True)]
 
 
 def images_of(entry: Entry) -> int | None:

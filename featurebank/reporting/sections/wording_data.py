@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from featurebank.reporting.sections.wording import Interval
 from featurebank.words import between, counted, duration, percent, points
+
+_NAMED = 3
+"""The number of banks that a sentence names."""
 
 
 def doubts(errors: int | None, images: int, pairs: int | None, *, compared: int = 0, capped: bool = False) -> str:
@@ -127,3 +132,27 @@ def compared(
         )
     sure = f"95 % interval {between(interval)}"
     return f"{best} is better than {other} by {points(gain)} ({sure}), more than chance.{cheap}"
+
+
+def together(
+    heads: int, head: str, bank: str, accuracy: float, others: Sequence[str], *, fastest: str, speed: float | None
+) -> str:
+    """Returns what one leaderboard of several banks teaches.
+
+    Args:
+        heads: the number of heads on it.
+        head: the best head.
+        bank: the bank of the best head.
+        accuracy: of the best head.
+        others: the other banks with a head that cannot be told apart from the best.
+        fastest: the fastest in use of `bank` and `others`; "" if that is not known.
+        speed: how many images a second it handles.
+    """
+    first = f"The best of {counted(heads, 'head')} is {head} of {bank}, with {percent(accuracy)}."
+    if not others:
+        return f"{first} It is better than all heads of the other banks, by more than chance."
+    names = ", ".join(others[:_NAMED]) + (", ..." if len(others) > _NAMED else "")
+    alike = f"{first} Heads of {names} cannot be told apart from it"
+    if not fastest or speed is None:
+        return f"{alike}: choose by what a prediction costs."
+    return f"{alike}: the fastest of these in use is {fastest}, with {speed:.3g} images a second."

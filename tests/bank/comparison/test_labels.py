@@ -31,3 +31,7 @@ def test_what_differs_within_a_network_is_named() -> None:
 def test_banks_that_differ_in_nothing_that_has_a_name_have_a_digest() -> None:
     first, second = labels({"levels": [0, 9]}, {"levels": [0, 4095]})
     assert first != second
+
+
+def test_copies_of_a_bank_have_their_names() -> None:
+    assert labels({}, {}) == ["0", "1"]

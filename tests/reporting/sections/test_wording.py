@@ -199,3 +199,17 @@ def test_sentences_are_whole_whatever_the_numbers(right: int, images: int, alike
     assert sentence[0].isalpha()
     assert "nan" not in sentence
     assert (wording.percent(right / images) == "100 %") == (right == images)
+
+
+@pytest.mark.parametrize(
+    ("others", "fastest", "speed", "end"),
+    [
+        ([], "lite0", 5.0, "It is better than all heads of the other banks, by more than chance."),
+        (["lite1"], "", None, "Heads of lite1 cannot be told apart from it: choose by what a prediction costs."),
+        (["lite1"], "lite1", 123.4, "from it: the fastest of these in use is lite1, with 123 images a second."),
+    ],
+)  # fmt: skip
+def test_one_leaderboard_of_several_banks(others: list[str], fastest: str, speed: float | None, end: str) -> None:
+    sentence = wording_data.together(12, "svm", "lite0", 0.931, others, fastest=fastest, speed=speed)
+    assert sentence.startswith("The best of 12 heads is svm of lite0, with 93.1 %.")
+    assert sentence.endswith(end)

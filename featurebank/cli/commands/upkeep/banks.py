@@ -104,9 +104,9 @@ def _print_banks(banks: Mapping[BankSummary, tuple[int, float | None]]) -> None:
         "last used": [_moment(bank.used) for bank in banks],
     }
     leave = ("taps", "rows", "last used")
-    if len(fitting_columns(cells, ["taps"], leave)) < len(cells) - 1:
+    if len(fitting_columns(cells, "taps", leave)) < len(cells) - 1:
         cells["bank"] = _short_names(cells["bank"])
-    names = fitting_columns(cells, ["taps"], (*leave, "size"))
+    names = fitting_columns(cells, "taps", (*leave, "size"))
     right = [name for name in names if name not in {"bank", "taps", "last used"}]
     print_table(names, list(zip(*(cells[name] for name in names), strict=True)), right=right, whole=("last used",))
 

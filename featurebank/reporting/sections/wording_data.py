@@ -155,4 +155,4 @@ def together(
     alike = f"{first} Heads of {names} cannot be told apart from it"
     if not fastest or speed is None:
         return f"{alike}: choose by what a prediction costs."
-    return f"{alike}: the fastest of these in use is {fastest}, with {speed:.3g} images a second."
+    return f"{alike}: the fastest of these in use is {fastest}, with {speed:.3g} images/s."

@@ -206,7 +206,7 @@ def test_sentences_are_whole_whatever_the_numbers(right: int, images: int, alike
     [
         ([], "lite0", 5.0, "It is better than all heads of the other banks, by more than chance."),
         (["lite1"], "", None, "Heads of lite1 cannot be told apart from it: choose by what a prediction costs."),
-        (["lite1"], "lite1", 123.4, "from it: the fastest of these in use is lite1, with 123 images a second."),
+        (["lite1"], "lite1", 123.4, "from it: the fastest of these in use is lite1, with 123 images/s."),
     ],
 )  # fmt: skip
 def test_one_leaderboard_of_several_banks(others: list[str], fastest: str, speed: float | None, end: str) -> None:

@@ -1,4 +1,4 @@
-"""Checks that banks hold the same images, labels and splits, so that their runs can be compared."""
+"""Checks that banks hold the same images, labels, splits, groups and weights, so that their runs can be compared."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _NAMED = 3
 """The number of images that a message names."""
 _REMEDY = (
     "the runs of these banks cannot be compared: extract them again with the same dataset, the same part of it, the "
-    "same --split and the same --seed, or name only banks that hold the same images"
+    "same --split, --seed and --groups, or name only banks that hold the same images"
 )
 
 
 def check_same_images(banks: Sequence[Bank]) -> None:
-    """Checks that banks hold the same images, classes, labels and splits. Ids and features may differ.
+    """Checks that banks hold the same images, classes, labels, splits, groups and weights; ids and features may differ.
 
     Args:
         banks: the banks. The reference is what most of them hold.
@@ -51,7 +51,9 @@ class _ImageTable:
     @cached_property
     def order(self) -> np.ndarray:
         """Positions in `bank.ids()`: (n,) int64."""
-        return np.lexsort((self.bank.splits(), self.bank.labels(), self.bank.digests()))
+        weights = self.bank.sample_weights()
+        last = [] if weights is None else [weights]  # images of one content may have several
+        return np.lexsort((*last, self.bank.splits(), self.bank.labels(), self.bank.digests()))
 
     @cached_property
     def digests(self) -> np.ndarray:
@@ -66,9 +68,24 @@ class _ImageTable:
         return np.asarray(self.bank.splits()[self.order])
 
     @cached_property
+    def groups(self) -> np.ndarray | None:
+        """The place of the first image of the same group, for each image: (n,) int64; None without groups."""
+        groups = self.bank.groups()
+        if groups is None:
+            return None
+        _, first, numbers = np.unique(groups[self.order], return_index=True, return_inverse=True)
+        return np.asarray(first[numbers])
+
+    @cached_property
+    def weights(self) -> np.ndarray | None:
+        weights = self.bank.sample_weights()
+        return None if weights is None else weights[self.order]
+
+    @cached_property
     def identity(self) -> tuple[object, ...]:
         """What has to be equal."""
-        return self.bank.classes, self.digests.tobytes(), self.labels.tobytes(), self.splits.tobytes()
+        columns = (self.digests, self.labels, self.splits, self.groups, self.weights)
+        return self.bank.classes, *(None if column is None else column.tobytes() for column in columns)
 
     def named(self, places: np.ndarray) -> str:
         """Returns the number of some images, by their places in this table, and the ids of the first."""
@@ -105,6 +122,22 @@ def _differences(table: _ImageTable, reference: _ImageTable, mine: str, theirs: 
         yield f"{mine} has another label than {theirs} for {table.named(wrong)}"
     if len(common) and len(moved := own[table.splits[own] != reference.splits[other]]):
         yield f"{mine} has {table.named(moved)} in another split than {theirs}"
+    if np.array_equal(table.digests, reference.digests):
+        yield from _roles(table, reference, mine, theirs)
+
+
+def _roles(table: _ImageTable, reference: _ImageTable, mine: str, theirs: str) -> Iterator[str]:
+    """Yields a line for groups and one for weights that differ; the images are the same."""
+    for name, value, other in (
+        ("groups", table.groups, reference.groups), ("weights", table.weights, reference.weights),
+    ):  # fmt: skip
+        if value is None and other is None:
+            continue
+        if value is None or other is None:
+            has, lacks = (theirs, mine) if value is None else (mine, theirs)
+            yield f"{has} has {name} of images, but {lacks} has none"
+        elif len(places := np.flatnonzero(value != other)):
+            yield f"{mine} has other {name} than {theirs} for {table.named(places)}"
 
 
 def _first_places(digests: np.ndarray, chosen: np.ndarray) -> np.ndarray:

@@ -27,7 +27,7 @@ class Cost:
     seconds_per_image: float | None = None
     """Of the extractions of the bank, from its history: all taps of the bank together."""
     bytes_per_image: int | None = None
-    """Of the tap on disk, without augmented views."""
+    """Of the tap on disk, without augmented views; of a joined tap, of all its parts."""
     images_per_second: float | None = None
     """In use: from files to the features that the head takes."""
     images_per_second_from: str | None = None
@@ -80,14 +80,15 @@ class CostTable:
     def __init__(self, runs: Iterable[RunRecord]) -> None:
         runs = list(runs)
         self._manifests = dict(_manifests({run.directory for run in runs}))
+        self._parts: dict[Path, Manifest] = {}
         self._records = {path: _Record.of(manifest) for path, manifest in self._manifests.items()}
         labels = bank_labels(self._manifests)
         self.labels = {run.directory: labels.get(run.directory, run.bank_name) for run in runs}
         """A short name of each bank by its directory: what differs between the banks."""
-        pairs = {(run.directory, run.tap) for run in runs if run.directory in self._manifests and run.joined is None}
+        pairs = {(run.directory, run.tap) for run in runs if self._can_be_measured(run)}
         speeds = {(path, tap): measured_speed(path, self._manifests[path].key, tap) for path, tap in pairs}
         self.is_measured = bool(speeds) and None not in speeds.values()
-        """Whether the images a second were measured on this machine, for all runs."""
+        """Whether the images a second were measured on this machine, for all runs whose speed can be measured."""
         self._speeds = speeds if self.is_measured else {}
 
     @property
@@ -98,8 +99,10 @@ class CostTable:
     def of(self, run: RunRecord) -> Cost:
         """Returns the costs of a run."""
         manifest = self._manifests.get(run.directory)
-        if manifest is None or run.joined is not None:  # of a joined tap, other banks may hold a part
+        if manifest is None:
             return Cost()
+        if run.joined is not None:  # what its networks take together is not known
+            return Cost(bytes_per_image=self._joined_bytes(run))
         record = self._records[run.directory]
         rate = self._speeds.get((run.directory, run.tap)) if self.is_measured else self._recorded_rate(run.directory)
         source = None if rate is None else HERE if self.is_measured else EXTRACTION
@@ -120,6 +123,29 @@ class CostTable:
             unlike = ", on machines that differ or are not known" if len(machines) > 1 or "" in machines else ""
             lines.append(f"images/s: recorded by the extraction of each bank, with all of its taps{unlike}")
         return [*lines, "'featurebank leaderboard --measure' measures images/s of each tap on this machine"]
+
+    def _can_be_measured(self, run: RunRecord) -> bool:
+        """Returns whether `measure_speeds` handles a run: its bank has the tap, which is no joined one."""
+        manifest = self._manifests.get(run.directory)
+        return manifest is not None and run.joined is None and _tap_bytes(manifest, run.tap) is not None
+
+    def _joined_bytes(self, run: RunRecord) -> int | None:
+        """Returns the sum of the parts of a joined tap; columns are in the table of images and take nothing here.
+
+        None if a part is in a bank that is no longer beside that of the run, or is no longer the same.
+        """
+        total = 0
+        for part in (run.joined or {}).get("parts", ()):
+            path = run.directory.parent / part["bank"] if "bank" in part else run.directory
+            if path not in self._manifests:
+                self._parts.update(_manifests({path}))
+            manifest = self._manifests.get(path) or self._parts.get(path)
+            same = manifest is not None and manifest.key == part.get("key", manifest.key)
+            size = _tap_bytes(manifest, part["tap"]) if manifest is not None and same else None
+            if size is None:
+                return None
+            total += size
+        return total
 
     def _recorded_rate(self, path: Path) -> float | None:
         return None if self._is_shared(path) else self._records[path].rate

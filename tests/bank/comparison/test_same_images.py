@@ -76,3 +76,22 @@ def test_repeated_images_count(save: Save) -> None:
     assert differences(save("a"), save("b"), twice) == [
         f"'twice' lists {COUNT + 1} images and 'a' {COUNT}: some images occur several times, and not as often in both"
     ]
+
+
+def test_groups_and_weights(save: Save) -> None:
+    def with_columns(**columns: Any) -> Callable[[Items], Items]:
+        return lambda items: replace(items, metadata={name: np.array(value) for name, value in columns.items()})
+
+    names = [f"g{number // 3}" for number in range(COUNT)]
+    grouped = with_columns(group=names)
+    first = save("a", grouped, groups="patient")
+    check_same_images([first, save("renamed", with_columns(group=[f"x{name}" for name in names]), groups="patient")])
+    other = save("other", with_columns(group=[*names[:-1], "g0"]), groups="patient")
+    (line,) = differences(first, save("b", grouped, groups="patient"), other)
+    assert line.startswith("'other' has other groups than 'a' for ")
+    assert differences(first, save("c", grouped, groups="patient"), save("none")) == [
+        "'a' has groups of images, but 'none' has none"
+    ]
+    light = save("light", with_columns(weight=np.ones(COUNT)), weight="w")
+    heavy = save("heavy", with_columns(weight=np.r_[2.0, np.ones(COUNT - 1)]), weight="w")
+    assert differences(light, heavy) == ["'heavy' has other weights than 'light' for 1 image ('a/0.png')"]

@@ -1,4 +1,4 @@
-"""Images a second on this machine: measured once for each tap, and remembered."""
+"""Images a second on this machine: measured for each tap, and remembered."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from featurebank.runs.costs.speed import measure_speeds, measured_speed
 from featurebank.system.progress import Reporter
 
 
-def test_a_tap_is_measured_once_a_machine(make_bank: Callable[..., Bank], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tap_is_measured_once_each_time_that_is_asked(
+    make_bank: Callable[..., Bank], monkeypatch: pytest.MonkeyPatch
+) -> None:
     bank, asked = make_bank(taps=("pooled", "more")), []
-    monkeypatch.setattr(speed, "measure_use", lambda bank, tap, reporter: asked.append(tap) or 12.5)
-    for _ in range(2):
+    for rate in (12.5, 25.0):
+        monkeypatch.setattr(speed, "measure_use", lambda bank, tap, reporter, rate=rate: asked.append(tap) or rate)
         measure_speeds([(bank, "pooled"), (bank, "pooled"), (bank, "more"), (bank, "missing")])
-    assert asked == ["pooled", "more"]
-    assert measured_speed(bank.path, bank.manifest.key, "pooled") == 12.5
+        assert measured_speed(bank.path, bank.manifest.key, "pooled") == rate
+    assert asked == ["pooled", "more"] * 2
     monkeypatch.setattr(speed, "processor", lambda: "another")
     assert measured_speed(bank.path, bank.manifest.key, "pooled") is None
 

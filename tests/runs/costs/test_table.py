@@ -85,3 +85,17 @@ def test_all_rows_have_the_bank_and_the_costs(add: Add) -> None:
     frame = board.to_frame()
     assert set(frame["bank"]) == {"a", "b"}
     assert sorted(frame["seconds_per_image"]) == [0.25, 0.5]
+
+
+def test_a_joined_tap_has_the_bytes_of_its_parts_and_hides_no_measured_speed(
+    joined_banks: Callable[..., Bank], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bank = joined_banks()
+    plain, joined = (train_heads(bank, "ridge", taps=[tap])[0] for tap in ("pooled", "pooled+vit:cls+columns:age,site"))
+    monkeypatch.setattr(speed, "measure_use", lambda bank, tap, reporter: 12.5)
+    speed.measure_speeds([(bank, run.tap) for run in (plain, joined)])
+    table = CostTable([plain, joined])
+    assert table.of(joined) == Cost(bytes_per_image=4 * (8 + 5))
+    assert table.of(plain).images_per_second == 12.5
+    (bank.path.parent / "vit-bank" / "manifest.json").unlink()
+    assert CostTable([plain, joined]).of(joined) == Cost(), "a part is gone"

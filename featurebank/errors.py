@@ -217,13 +217,13 @@ class TestSplitWarning(FeatureBankWarning):
 
 
 def unknown_name(
-    kind: str, got: str, known: Iterable[str], hint: str = "", *, where_listed: str = ""
+    kind: str, got: object, known: Iterable[str], hint: str = "", *, where_listed: str = ""
 ) -> UnknownNameError:
     """Builds the error for an unknown name, with the nearest known ones.
 
     Args:
         kind: the noun for the name, as "backbone".
-        got: the unknown name.
+        got: the unknown name; a value of another type than a text is shown as it is.
         known: all valid names.
         hint: what to do if no name is near, as "'featurebank backbones' lists them".
         where_listed: where to look, as "see 'featurebank heads --list'", if no name is near and there are many.
@@ -236,7 +236,8 @@ def unknown_name(
         "unknown backbone 'resnet5': did you mean 'resnet50'?"
     """
     names = list(known)
-    near = difflib.get_close_matches(got, names, n=3, cutoff=0.6)
+    text = got if isinstance(got, str) else repr(got)
+    near = difflib.get_close_matches(text, names, n=3, cutoff=0.6)
     if near:
         advice = "did you mean " + " or ".join(f"'{name}'" for name in near) + "?"
     elif len(names) <= 12:  # noqa: PLR2004 - what fits on one line
@@ -245,7 +246,7 @@ def unknown_name(
         advice = where_listed
     else:
         advice = f"{len(names)} are known"
-    message = f"unknown {kind} '{one_line(got, 80)}': {one_line(advice)}"
+    message = f"unknown {kind} '{one_line(text, 80)}': {one_line(advice)}"
     return UnknownNameError(f"{message}; {hint}" if hint else message)
 
 

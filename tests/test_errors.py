@@ -45,6 +45,11 @@ def test_unknown_name_suggests_near_ones() -> None:
     assert str(unknown_name("tap", "poled", ["pooled", "map"])) == "unknown tap 'poled': did you mean 'pooled'?"
 
 
+@pytest.mark.parametrize("got", [None, 5, float("nan"), ["pooled"], {}, b"x", object()])
+def test_what_is_no_text_is_an_unknown_name(got: object) -> None:
+    assert str(unknown_name("tap", got, ["first", "second"])).endswith("': known: first, second")
+
+
 def test_unknown_name_lists_few_and_counts_many() -> None:
     assert "known: pooled, map; see there" in str(unknown_name("tap", "xyz", ["pooled", "map"], "see there"))
     assert "40 are known" in str(unknown_name("tap", "xyz", [str(n) * 9 for n in range(40)]))

@@ -170,7 +170,7 @@ class Advice:
         Raises:
             UnknownNameError: there is no such table.
         """
-        if name not in TABLES:
+        if name not in tuple(TABLES):  # also of a value that is no text
             raise unknown_name("table", name, tuple(TABLES))
         columns, rows = TABLES[name]
         return columns, rows(self)

@@ -21,7 +21,7 @@ from featurebank.certainty.scores import (
 )
 from featurebank.errors import ConfigError
 from featurebank.statistics import proportion_interval
-from featurebank.words import counted
+from featurebank.words import counted, shown
 
 _ROUNDING = 1e-9
 
@@ -175,8 +175,8 @@ class AbstentionTable:
 
 def check_error(error: float) -> None:
     """Raises ConfigError if an error among the answered is not between 0 and 1."""
-    if not 0 < error < 1:
-        message = f"the error to abstain at is {error:g}: expected a number between 0 and 1, as .02"
+    if not is_share(error):
+        message = f"the error to abstain at is {shown(error)}: expected a number between 0 and 1, as .02"
         raise ConfigError(message)
 
 

@@ -184,6 +184,11 @@ def numbers(value: Any, most: int = MOST) -> np.ndarray:
     return np.array(value, np.float64)
 
 
+def is_share(value: object) -> bool:
+    """Returns whether a value is a number above 0 and below 1."""
+    return isinstance(value, float | np.floating) and bool(0 < value < 1)
+
+
 def check(sound: bool, what: str) -> None:  # noqa: FBT001 - a fact, not a switch
     """Raises ValueError if what a file says is not sound."""
     if not sound:

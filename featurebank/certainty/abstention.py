@@ -10,9 +10,11 @@ import numpy as np
 
 from featurebank.certainty.scores import (
     COUNT,
+    as_given,
     check,
     doubts,
     ends_of_ties,
+    is_share,
     numbers,
     rounded,
     rounded_up,
@@ -21,7 +23,7 @@ from featurebank.certainty.scores import (
 )
 from featurebank.errors import ConfigError
 from featurebank.statistics import proportion_interval
-from featurebank.words import counted, shown
+from featurebank.words import counted
 
 _ROUNDING = 1e-9
 
@@ -176,7 +178,7 @@ class AbstentionTable:
 def check_error(error: float) -> None:
     """Raises ConfigError if an error among the answered is not between 0 and 1."""
     if not is_share(error):
-        message = f"the error to abstain at is {shown(error)}: expected a number between 0 and 1, as .02"
+        message = f"the error to abstain at is {as_given(error)}: expected a number between 0 and 1, as .02"
         raise ConfigError(message)
 
 

@@ -8,6 +8,8 @@ from typing import Any, Self
 
 import numpy as np
 
+from featurebank.words import shown
+
 MOST = 2000
 """Maximum number of values that a table stores."""
 DIGITS = 7
@@ -187,6 +189,11 @@ def numbers(value: Any, most: int = MOST) -> np.ndarray:
 def is_share(value: object) -> bool:
     """Returns whether a value is a number above 0 and below 1."""
     return isinstance(value, float | np.floating) and bool(0 < value < 1)
+
+
+def as_given(value: object) -> str:
+    """Returns a value that is no share for a message: a number without needless digits."""
+    return f"{value:g}" if isinstance(value, int | float) and abs(value) < COUNT else shown(value)
 
 
 def check(sound: bool, what: str) -> None:  # noqa: FBT001 - a fact, not a switch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,8 +43,8 @@ def test_the_threshold_answers_most_images_and_says_what_to_expect() -> None:
     assert table.choose(0.017).share == 0.6, "the error that the message names can be asked for"
 
 
-@pytest.mark.parametrize("asked", [0, 1, -1, 2])
-def test_an_error_outside_its_range(asked: float) -> None:
+@pytest.mark.parametrize("asked", [0, 1, -1, 2, None, "x", [0.5], 10**400])
+def test_an_error_outside_its_range(asked: Any) -> None:
     with pytest.raises(ConfigError, match=r"the error to abstain at is .*: expected a number between 0 and 1, as .02"):
         AbstentionTable.of(np.ones((1, 1)), np.zeros(1, int)).choose(asked)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from unsure_models import simulated
@@ -43,7 +45,7 @@ def test_too_few_images_for_a_coverage_give_sets_of_all_classes() -> None:
     assert not class_sets(probabilities, table, 0.9).all()
 
 
-@pytest.mark.parametrize("asked", [0, 1, -0.5, 95, float("nan")])
-def test_a_coverage_outside_its_range(asked: float) -> None:
+@pytest.mark.parametrize("asked", [0, 1, -0.5, 95, float("nan"), None, "x", [0.5], 10**400])
+def test_a_coverage_outside_its_range(asked: Any) -> None:
     with pytest.raises(ConfigError, match=r"coverage is .*: expected a number between 0 and 1, as .95"):
         class_sets(np.ones((1, 1)), ScoreTable.of(np.zeros(1)), asked)

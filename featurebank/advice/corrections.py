@@ -207,8 +207,21 @@ def _checked(bank: Bank, rows: Sequence[tuple[str, str, str]], source: str) -> t
             changes[position] = LabelChange(path, bank.classes[codes[position]], label, str(splits[position]), position)
     if problems:
         raise ConfigError(problem_lines(problems, f"{source}: "))
+    changes |= _copies(bank, changes)
     ids = bank.ids_at(np.array(list(changes), np.int64))  # a file may write them so that no spreadsheet evaluates them
     return [replace(one, id=name) for one, name in zip(changes.values(), ids, strict=True)], unchanged
+
+
+def _copies(bank: Bank, changes: Mapping[int, LabelChange]) -> dict[int, LabelChange]:
+    """Returns the same changes of the other images with these contents and labels, which change along, by position."""
+    codes, splits, digests = bank.labels(), bank.splits(), bank.digests()
+    by_content = {(bytes(digests[position]), codes[position]): change for position, change in changes.items()}
+    found = {}
+    for place in np.flatnonzero(np.isin(digests, digests[list(changes)])).tolist():
+        change = by_content.get((bytes(digests[place]), codes[place]))
+        if change is not None and place not in changes:
+            found[place] = replace(change, split=str(splits[place]), position=place)
+    return found
 
 
 def _unknown(bank: Bank, rows: Sequence[tuple[str, str, str]], positions: Mapping[str, int]) -> Iterator[str]:

@@ -103,6 +103,17 @@ def test_equal_images_get_one_label(leaky_bank: Bank) -> None:
         fb.correct_labels(leaky_bank, {"train/ant/same.png": "bee", "test/bee/same.png": "ant"})
 
 
+def test_copies_of_an_image_change_along_and_are_listed(extracted: Callable[[], Bank], photos: Path) -> None:
+    name = extracted().ids("train")[0]
+    folder, file = Path(name).parent, photos / name
+    (photos / folder / "copy.png").write_bytes(file.read_bytes())
+    bank = extracted()
+    label = next(other for other in bank.classes if other != folder.name)
+    done = fb.correct_labels(bank, {name: label})
+    assert {one.id for one in done.changes} == {name, f"{folder}/copy.png"}
+    assert done.bank.manifest.history[-1]["relabelled"] == len(done.changes)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -126,10 +126,8 @@ def check_entry(bank: Bank, entry: dict[str, Any]) -> None:
     members, rng = [np.flatnonzero(groups == code) for code in np.unique(groups)], np.random.default_rng(1)
     drawn = (np.concatenate([members[i] for i in rng.integers(0, len(members), len(members))]) for _ in range(1000))
     shares = [images.right[rows].mean() for rows in drawn]
-    if images.right.all():
-        assert entry["accuracy_interval"][1] == 1.0
-    else:
-        assert entry["accuracy_interval"] == pytest.approx(np.percentile(shares, [2.5, 97.5]), abs=0.06)
+    (low, high), (least, most) = entry["accuracy_interval"], np.percentile(shares, [2.5, 97.5])
+    assert low <= least + 0.02 <= most <= high + 0.02, "percentiles of few groups are too narrow"
     check_coverage(images.probabilities, yv, groups)
 
 
@@ -169,7 +167,7 @@ def test_a_rare_class_that_some_folds_lack(ask: Ask, tmp_path: Path) -> None:
         assert 0 < len(known) < len(stored) == 4
         recalls = [recall_score(images.labels, images.predicted, labels=[2], average="macro") for images in known]
         assert entry["value"] == pytest.approx(np.average(recalls, weights=[len(images) for images in known]))
-        assert entry["value_interval"][1] - entry["value_interval"][0] > 0.5, "two images say little"
+        assert entry["value_interval"] is None, "two groups say nothing about others"
     assert "nan" not in ask(*words, "--folds", 4, "--metric", "recall:rare")[0]
 
 

@@ -14,7 +14,7 @@ from featurebank.backbone.spec import BatchNorm
 from featurebank.errors import unknown_name
 from featurebank.system.options import OptionProblem, OptionsError, StageOptions, refuse, unreadable
 from featurebank.system.validation import LARGEST, shown
-from featurebank.training.monitors import monitor_of
+from featurebank.training.monitors import monitor_of, params_identity
 from featurebank.training.options import TrainingOptions
 
 RATES = {"sgd": 1e-2, "adagrad": 1e-3, "rmsprop": 1e-4, "adam": 1e-4, "adamw": 1e-4}
@@ -148,7 +148,7 @@ class FinetuneOptions(StageOptions):
         """Returns all options that affect the weights, as JSON values."""
         values = {field.name: getattr(self, field.name) for field in fields(FinetuneOptions)}
         plain = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
-        return {name: value for name, value in plain.items() if name not in _NOT_RECORDED}
+        return params_identity({name: value for name, value in plain.items() if name not in _NOT_RECORDED})
 
     def problems(self) -> Iterator[OptionProblem]:
         """Yields invalid combinations of options, as far as they can be checked without the network."""

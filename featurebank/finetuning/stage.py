@@ -48,6 +48,7 @@ from featurebank.system.backing.directories import is_file, remove
 from featurebank.system.files import atomic_path
 from featurebank.system.progress import SILENT, Reporter
 from featurebank.training.class_weights import class_numbers
+from featurebank.training.monitors import MONITOR, identified_monitor
 
 _SCORED = 2000
 """Maximum number of training images for the final training accuracy, which shows over-fitting."""
@@ -80,6 +81,7 @@ class _Finetune:
     """One fine-tune."""
 
     def __init__(self, start: RunRecord, bank: Bank, requested: FinetuneOptions, reporter: Reporter) -> None:
+        requested = replace(requested, **identified_monitor({MONITOR: requested.monitor}, bank.classes))
         self._start, self._bank, self._requested, self._reporter = start, bank, requested, reporter
         self._options = replace(
             requested,

@@ -11,6 +11,7 @@ from featurebank.heads.catalog import kind_of
 from featurebank.heads.kinds import HeadKind
 from featurebank.system import digest
 from featurebank.training.common_parameters import ignores_weights, is_calibrated, uncalibrated
+from featurebank.training.monitors import params_identity
 from featurebank.words import counted
 
 VIEWS, SAMPLE = "number of views", "number of training images"
@@ -45,7 +46,7 @@ class HeadSpec:
         """The canonical text of the specification: equal for runs that differ only in their seed."""
         views = [] if self.views == 0 else [self.views]
         sample = [] if self.sample is None else [{"sample": self.sample}]
-        return digest.canonical_json([self.kind, dict(self.params), self.tap, *views, *sample])
+        return digest.canonical_json([self.kind, params_identity(self.params), self.tap, *views, *sample])
 
     @property
     def epochs(self) -> int:

@@ -16,10 +16,10 @@ from featurebank.fitting.joined.rows import canonical_tap, feature_rows
 from featurebank.fitting.joined.text import is_joined
 from featurebank.fitting.spec import HeadSpec
 from featurebank.grid.files import NOT_PARAMETERS, Grid, GridBlock, read_blocks
+from featurebank.grid.recorded_values import recorded_params, unrecordable
 from featurebank.grid.tails import Tails
 from featurebank.heads.kinds import HeadKind
 from featurebank.heads.needs import MAPS, MAPS_AT_A_CUT, VECTORS
-from featurebank.system import digest
 from featurebank.system.progress import SILENT, Reporter
 from featurebank.training.class_weights import CLASS_WEIGHT, class_numbers, weights_of_classes
 from featurebank.training.common_parameters import CALIBRATE, IGNORE, SAMPLE_WEIGHT, USE, uncalibrated
@@ -182,7 +182,7 @@ def _specs(
                 numbered = {**params, CLASS_WEIGHT: class_numbers(params.get(CLASS_WEIGHT), bank.classes)}
                 named = numbered if CLASS_WEIGHT in params else params
                 own = kind.full_params({**(_JOINED if _is_scaled(kind, tap, bank) else {}), **named})
-                yield HeadSpec(kind.name, plain(own), canonical_tap(bank, tap), name=name)
+                yield HeadSpec(kind.name, recorded_params(own, bank.classes), canonical_tap(bank, tap), name=name)
             else:
                 yield [f"{block.at(name)}{line}" for name, text in messages.items() for line in text.splitlines()]
 
@@ -252,7 +252,7 @@ def _problems(
     if not wrong and (shape is None or len(shape) > 1):
         yield from _wrong_for_maps(kind, head, shape, tails)
     if not wrong:
-        wrong = list(_unrecordable(kind, params))
+        wrong = list(unrecordable(kind, params, bank.classes))
         yield from wrong
     if isinstance(params.get(CLASS_WEIGHT), Mapping) and not wrong:
         try:
@@ -269,15 +269,6 @@ def _map_advice(bank: Bank, tap: str) -> str:
     return f'take tap = "{best}"' if maps else f'extract with --tap {tap}, and take tap = "{tap}"'
 
 
-def _unrecordable(kind: HeadKind, params: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yields the parameters whose values have no form in JSON."""
-    for name, value in params.items():
-        try:
-            digest.canonical_json(plain(value))
-        except (TypeError, ValueError) as error:
-            yield name, f"head '{kind.name}' has a parameter that a run's record cannot hold: {name}: {error}"
-
-
 def _wrong_for_maps(
     kind: HeadKind, head: Any, shape: tuple[int, ...] | None, tails: Tails
 ) -> Iterator[tuple[str, str]]:
@@ -289,12 +280,3 @@ def _wrong_for_maps(
             head.check_shape(shape)
         except HeadError as error:
             yield "kernel_size", f"head '{kind.name}': {error}"
-
-
-def plain(value: Any) -> Any:
-    """Returns a value with types as read from JSON, so that a run's id does not depend on the number types."""
-    if isinstance(value, Mapping):
-        return {name: plain(inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(inner) for inner in value]
-    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value

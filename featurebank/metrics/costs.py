@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,6 +19,8 @@ from featurebank.system.files import read_regular
 from featurebank.words import counted
 
 _LISTED = 5
+_DIGEST = re.compile("#([0-9a-f]{10})$")
+"""The end of the name of a file whose costs must be those of this digest; see `with_digest`."""
 
 
 def cost_metric(name: str, file: str, classes: Sequence[str]) -> Metric:
@@ -26,28 +29,61 @@ def cost_metric(name: str, file: str, classes: Sequence[str]) -> Metric:
     Args:
         name: the name of the metric.
         file: a CSV file whose header and first column have the names of the classes. The cell in the row of a class
-            and the column of another is the cost of deciding for the latter when the former is true.
+            and the column of another is the cost of deciding for the latter when the former is true. After the name
+            may come the digest of its costs; see `with_digest`.
         classes: the names of the classes, in the order of the probabilities.
 
     Raises:
-        ConfigError: no file is named, it cannot be read or it does not fit the classes; the message has every problem.
+        ConfigError: no file is named, it cannot be read, does not fit the classes, or has other costs than those of the
+            digest; the message has every problem.
 
     References:
         Elkan, "The Foundations of Cost-Sensitive Learning", IJCAI 2001.
     """
-    if not file:
+    path, expected = _parted(file)
+    if not path:
         message = f"the metric is '{name}': expected a CSV file with a row for each true class, as cost:costs.csv"
         raise ConfigError(message)
-    costs = read_costs(Path(file), classes)
+    costs = read_costs(Path(path), classes)
+    found = digest.of_array(costs)[:10]  # another file with the same costs is the same metric
+    if expected not in {"", found}:
+        message = f"the costs in '{path}' have changed since they were used as '{name}': restore them, or leave out '#'"
+        raise ConfigError(f"{message} and the ten digits after it")
 
     def per_image(images: ImageScores) -> np.ndarray:
         assert images.probabilities is not None
         return np.asarray(costs[images.labels, (images.probabilities @ costs).argmin(axis=1)])
 
-    key = f"cost:{digest.of_array(costs)[:10]}"  # another file with the same costs is the same metric
     return averaged(
-        name, per_image, larger_is_better=False, needs_probabilities=True, needs_scores=True, key=key, title="cost",
+        name, per_image, larger_is_better=False, needs_probabilities=True, needs_scores=True, key=f"cost:{found}",
+        title="cost",
     )  # fmt: skip
+
+
+def with_digest(file: str, classes: Sequence[str]) -> str:
+    """Returns the name of a file of costs with the digest of the costs after it, such as "costs.csv#0123456789".
+
+    Raises:
+        ConfigError: see `cost_metric`.
+    """
+    digits = cost_metric(f"cost:{file}", file, classes).key.removeprefix("cost:")
+    return f"{_parted(file)[0]}#{digits}"
+
+
+def content_of(file: str) -> str:
+    """Returns the digest after the name of a file of costs, and the name itself where there is none.
+
+    Example:
+        >>> content_of("costs.csv#0123456789"), content_of("costs.csv")
+        ('0123456789', 'costs.csv')
+    """
+    return _parted(file)[1] or file
+
+
+def _parted(file: str) -> tuple[str, str]:
+    """Returns the name of a file of costs, and the digest after it, or ""."""
+    found = _DIGEST.search(file)
+    return (file[: found.start()], found[1]) if found else (file, "")
 
 
 def read_costs(path: Path, classes: Sequence[str]) -> np.ndarray:

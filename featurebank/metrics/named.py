@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from featurebank.errors import ConfigError, unknown_name
-from featurebank.metrics.costs import cost_metric
+from featurebank.metrics.costs import content_of, cost_metric, with_digest
 from featurebank.metrics.images import ImageScores
 from featurebank.metrics.metric import Metric, averaged
 from featurebank.metrics.table import METRICS
@@ -52,6 +52,33 @@ def metric_titles() -> list[str]:
     return [*METRICS, *ALIASES, "recall:CLASS", "cost:FILE.csv"]
 
 
+def identified(name: str, classes: Sequence[str]) -> str:
+    """Returns the name of a metric with the digest of what it reads from a file, for the record of a run.
+
+    A run that depends on a file of costs is another run when the costs change; see `identity`.
+
+    Args:
+        name: as for `metric_of`; other names than "cost:FILE.csv" are returned as they are.
+        classes: the names of the classes.
+
+    Raises:
+        ConfigError: see `metric_of`.
+    """
+    kind, colon, argument = name.partition(":")
+    return f"{kind}:{with_digest(argument, classes)}" if colon and kind == COST else name
+
+
+def identity(name: str) -> str:
+    """Returns what an identified name stands for: equal costs are one metric, whatever the names of their files.
+
+    Example:
+        >>> identity("cost:costs.csv#0123456789"), identity("recall:cat")
+        ('cost:0123456789', 'recall:cat')
+    """
+    kind, colon, argument = name.partition(":")
+    return f"{kind}:{content_of(argument)}" if colon and kind == COST else name
+
+
 def recall_metric(name: str, argument: str, classes: Sequence[str]) -> Metric:
     """Returns the recall of one class: the share of its images that are recognised.
 
@@ -71,5 +98,6 @@ def recall_metric(name: str, argument: str, classes: Sequence[str]) -> Metric:
     )  # fmt: skip
 
 
-WITH_ARGUMENT: dict[str, Callable[[str, str, Sequence[str]], Metric]] = {"recall": recall_metric, "cost": cost_metric}
+COST = "cost"
+WITH_ARGUMENT: dict[str, Callable[[str, str, Sequence[str]], Metric]] = {"recall": recall_metric, COST: cost_metric}
 """The metrics with an argument, by the name before the colon."""

@@ -7,20 +7,22 @@ which a program then returns, too, for all its heads at once.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from featurebank.metrics import METRICS, ImageScores, Metric, metric_of, metric_titles
-from featurebank.metrics.named import ALIASES, WITH_ARGUMENT
+from featurebank.metrics.named import ALIASES, WITH_ARGUMENT, identified, identity
 from featurebank.system.validation import ParameterCheck
 
 LOSS, ACCURACY = "val_loss", "val_accuracy"
 COMPUTED = (LOSS, ACCURACY)
 """The monitors that a program computes itself."""
 _PREFIX = "val_"
+MONITOR = "monitor"
+"""The name of the parameter."""
 
 
 class HeldOutPredictions(NamedTuple):
@@ -65,6 +67,37 @@ def monitor_of(metric: str) -> str:
         ('val_auroc', 'val_loss')
     """
     return LOSS if metric == "log_loss" else f"{_PREFIX}{metric}"
+
+
+def identified_monitor(params: Mapping[str, Any], classes: Sequence[str]) -> dict[str, Any]:
+    """Returns the parameters of a head or a fine-tune, whose monitor has the digest of its costs, if it reads any.
+
+    Args:
+        params: the parameters.
+        classes: the names of the classes.
+
+    Raises:
+        ConfigError: the file of costs cannot be read or does not fit the classes.
+    """
+    return _with_name(params, lambda name: identified(name, classes))
+
+
+def params_identity(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the parameters as what identifies a run: of a file of costs, its content instead of its name.
+
+    Example:
+        >>> params_identity({"epochs": 3, "monitor": "val_cost:costs.csv#0123456789"})
+        {'epochs': 3, 'monitor': 'val_cost:0123456789'}
+    """
+    return _with_name(params, identity)
+
+
+def _with_name(params: Mapping[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
+    """Returns parameters with another name of the metric of their monitor."""
+    monitor = params.get(MONITOR)
+    if not isinstance(monitor, str) or not monitor.startswith(_PREFIX):
+        return dict(params)
+    return {**params, MONITOR: f"{_PREFIX}{change(metric_name(monitor))}"}
 
 
 def monitor_check(value: Any) -> ParameterCheck:

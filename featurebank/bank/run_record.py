@@ -5,7 +5,7 @@ A checksum proves that a file is unchanged, not that featurebank wrote it. Reade
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -95,10 +95,7 @@ def _schema() -> Any:
         known_alone=False,
     )  # fmt: skip
     start: Any = table("Start", {"accuracy": float, "loss": float}, {})
-    gain: Any = table(
-        "Gain", {"accuracy": float, "accuracy_interval": pair, "worth": str},
-        {"over": str, "p_value": float, "loss": float},
-    )  # fmt: skip
+    gain = _gain(table, pair)
     phase: Any = table(
         "Phase", {"unfreeze": str, "from": str, "layers": count, "trained": count, "epochs": count, "improved": bool},
         {},
@@ -117,3 +114,15 @@ def _schema() -> Any:
          "parameters": count | None, "right": hexadecimal | None, "graft": free | None, "finetune": finetune | None,
          "revision": count, "views": count | None, "name": str, "sample": count | None, "joined": free | None},
     ))  # fmt: skip
+
+
+def _gain(table: Callable[..., Any], pair: Any) -> Any:
+    """Returns the schema of the gain of a fine-tune; `metric` is there if it is another than the accuracy."""
+    by = table(
+        "GainBy", {"name": str, "before": float | None, "after": float | None},
+        {"interval": pair | None, "p_value": float | None},
+    )  # fmt: skip
+    return table(
+        "Gain", {"accuracy": float, "accuracy_interval": pair, "worth": str},
+        {"over": str, "p_value": float, "loss": float, "metric": by},
+    )  # fmt: skip

@@ -7,6 +7,7 @@ from math import isnan, nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from featurebank.cli.options import by_metric
 from featurebank.cli.terminal import echo, shown_path
 from featurebank.words import counted
 
@@ -92,7 +93,7 @@ def print_board(
         for line in costs.remarks():
             echo(line)
     if len(entries_of_runs) > top:
-        by = "" if metric is None or metric.name == ACCURACY.name else f" --metric '{metric.name}'"
+        by = "" if metric is None else by_metric(metric)
         echo(f"and {len(entries_of_runs) - top} more: {more}{by} --top {len(entries_of_runs)}")
     _print_significance(entries_of_runs)
     failed = [run for run in runs if run.failure]

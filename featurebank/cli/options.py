@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from featurebank.bank import Bank
     from featurebank.dataset import Dataset, DatasetOptions
+    from featurebank.metrics import Metric
 
 _BUNDLED = "digits"
 
@@ -250,3 +252,8 @@ def choose_bank(settings: Settings, name: str | None) -> Path:
     if name is None:
         settings.reporter().say(f"bank: {shown_path(path)}{choice_reason(path, name)}")
     return path
+
+
+def by_metric(metric: Metric) -> str:
+    """Returns the option that ranks by a metric, for commands in messages; empty for the accuracy."""
+    return "" if metric.name == "accuracy" else f" --metric {shlex.quote(metric.name)}"

@@ -11,7 +11,8 @@ from featurebank.errors import HeadError
 from featurebank.finetuning.task import ValidationResult
 from featurebank.fitting.joined.rows import feature_rows
 from featurebank.grafting.proof import tolerance_of
-from featurebank.metrics.gains import gain_over
+from featurebank.metrics import ACCURACY, ImageScores, Metric
+from featurebank.metrics.gains import gain_over, metric_gain
 from featurebank.runs.finetuned import is_finetuned
 from featurebank.runs.run import RunRecord
 from featurebank.words import counted
@@ -59,7 +60,7 @@ def check_start(bank: Bank, run: RunRecord, result: ValidationResult, labels: np
 
 def gain(
     run: RunRecord, start: ValidationResult, end: ValidationResult, labels: np.ndarray, seconds: float, *,
-    groups: np.ndarray | None = None,
+    groups: np.ndarray | None = None, metric: Metric = ACCURACY,
 ) -> dict[str, Any]:  # fmt: skip
     """Returns the gain over the head for a run's record, with a sentence on whether it was worth the time.
 
@@ -70,21 +71,52 @@ def gain(
         labels: (n,) labels of the validation images.
         seconds: the duration of the fine-tune.
         groups: (n,) which validation images belong together, if the dataset has groups.
+        metric: what decided which epoch is best; the sentence is about it, and of any but the accuracy the gain has the
+            values, too.
     """
     before, after = (result.probabilities.argmax(axis=1) == labels for result in (start, end))
-    difference, low, high, p_value = gain_over(before, after, groups)
-    return {
-        "over": run.run, "accuracy": difference, "accuracy_interval": [low, high], "p_value": p_value,
-        "loss": start.loss - end.loss, "worth": _worth(difference, low, high, seconds, same=start is end),
+    found = gain_over(before, after, groups)
+    result: dict[str, Any] = {
+        "over": run.run, "accuracy": found.difference, "accuracy_interval": [found.low, found.high],
+        "p_value": found.p_value, "loss": start.loss - end.loss,
     }  # fmt: skip
+    if metric == ACCURACY:
+        change = f"{found.difference * 100:+.1f} points of validation accuracy"
+        between = f"{found.low * 100:+.1f} to {found.high * 100:+.1f}"
+        return {**result, "worth": _worth(change, between, seconds, same=start is end, surely=found.low > 0)}
+    first, last = (ImageScores.of(one.probabilities, labels) for one in (start, end))
+    values = metric.of(first), metric.of(last)
+    other = metric_gain(metric, first, last, groups)
+    ends = None if other is None else [other.low, other.high]
+    change = f"validation {metric.name} {values[0]:.4f} -> {values[1]:.4f}"
+    surely = None if ends is None else min(map(metric.goodness, ends)) > 0
+    between = "" if ends is None else f"of the difference {ends[0]:+.4f} to {ends[1]:+.4f}"
+    result["metric"] = {
+        "name": metric.name, "before": _finite(values[0]), "after": _finite(values[1]), "interval": ends,
+        "p_value": None if other is None else other.p_value,
+    }  # fmt: skip
+    return {**result, "worth": _worth(change, between, seconds, same=start is end, surely=surely)}
 
 
-def _worth(difference: float, low: float, high: float, seconds: float, *, same: bool) -> str:
+def _worth(change: str, between: str, seconds: float, *, same: bool, surely: bool | None) -> str:
+    """Returns whether a fine-tune was worth its time.
+
+    Args:
+        change: the change of the metric, in words.
+        between: its 95 % interval, in words.
+        seconds: the duration of the fine-tune.
+        same: whether the model equals the head.
+        surely: whether the interval is wholly on the better side; None if there is no interval.
+    """
     if same:
         return f"not worth it: in {seconds:.0f} s no epoch was better than the head, so the model equals the head"
-    change = (
-        f"{difference * 100:+.1f} points of validation accuracy (95 % interval {low * 100:+.1f} to {high * 100:+.1f})"
-    )
-    if low > 0:
+    if surely is None:
+        return f"not shown to be worth it: {change} for {seconds:.0f} s; there is no interval, so it may be chance"
+    change = f"{change} (95 % interval {between})"
+    if surely:
         return f"worth it: {change} for {seconds:.0f} s"
     return f"not shown to be worth it: {change} for {seconds:.0f} s; the interval contains 0, so it may be chance"
+
+
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None

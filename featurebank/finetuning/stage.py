@@ -184,7 +184,10 @@ class _Finetune:
             finetune={
                 "from": self._start.run, "phases": state.finished_phases, "batch_norm": self._options.batch_norm,
                 "epoch_0": outcome.head.epoch_0(),
-                "gain": gain(self._start, outcome.head, result, outcome.task.val.labels, state.seconds, groups=groups),
+                "gain": gain(
+                    self._start, outcome.head, result, outcome.task.val.labels, state.seconds, groups=groups,
+                    metric=outcome.task.named_metric,
+                ),
             },
         )  # fmt: skip
         text = replace(

@@ -104,8 +104,16 @@ class Task:
         Raises:
             UnknownNameError, ConfigError: see `metric_of`.
         """
-        monitor = self.options.monitor
-        return None if monitor in COMPUTED else metrics.metric_of(metric_name(monitor), self.classes)
+        return None if self.options.monitor in COMPUTED else self.named_metric
+
+    @property
+    def named_metric(self) -> metrics.Metric:
+        """The monitored metric, also if it is the loss or the accuracy.
+
+        Raises:
+            UnknownNameError, ConfigError: see `metric_of`.
+        """
+        return metrics.metric_of(metric_name(self.options.monitor), self.classes)
 
     def _monitored(self, probabilities: np.ndarray, labels: np.ndarray) -> float:
         if self.metric is None or not np.isfinite(probabilities).all():

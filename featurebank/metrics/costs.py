@@ -47,16 +47,19 @@ def cost_metric(name: str, file: str, classes: Sequence[str]) -> Metric:
     costs = read_costs(Path(path), classes)
     found = digest.of_array(costs)[:10]  # another file with the same costs is the same metric
     if expected not in {"", found}:
-        message = f"the costs in '{path}' have changed since they were used as '{name}': restore them, or leave out '#'"
-        raise ConfigError(f"{message} and the ten digits after it")
+        message = (
+            f"the costs in '{path}' have changed since they were used as '{name}': restore them, or leave out "
+            f"'#{expected}'"
+        )
+        raise ConfigError(message)
 
     def per_image(images: ImageScores) -> np.ndarray:
         assert images.probabilities is not None
         return np.asarray(costs[images.labels, (images.probabilities @ costs).argmin(axis=1)])
 
     return averaged(
-        name, per_image, larger_is_better=False, needs_probabilities=True, needs_scores=True, key=f"cost:{found}",
-        title="cost",
+        f"cost:{path}", per_image, larger_is_better=False, needs_probabilities=True, needs_scores=True,
+        key=f"cost:{found}", title="cost",
     )  # fmt: skip
 
 

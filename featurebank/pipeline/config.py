@@ -23,6 +23,7 @@ from featurebank.racing.options import SHARE
 from featurebank.reporting.stage import ReportOptions
 from featurebank.system.options import OptionsError, StageOptions, checked_values
 from featurebank.system.toml_files import parse_value, read_toml
+from featurebank.training.monitors import MONITOR, monitor_check, monitor_of
 from featurebank.words import problem_lines, shown
 
 
@@ -102,6 +103,11 @@ class Pipeline:
     select: SelectSection = field(default_factory=SelectSection)
     report: ReportSection | None = None
 
+    @property
+    def metric(self) -> str:
+        """The name of the metric that selects the run."""
+        return self.select.metric or self.heads.metric
+
 
 _SECTIONS: Mapping[str, type[StageOptions]] = {
     "dataset": DatasetSection, "extract": ExtractSection, "race": RaceSection,
@@ -155,11 +161,21 @@ def parse_pipeline(value: Mapping[str, Any], folder: Path) -> Pipeline | list[Fi
     problems += _wrong_networks(value)
     if problems:
         return problems
-    pipeline = Pipeline(**sections)
+    pipeline = _with_monitor(Pipeline(**sections), value)
     grid = folder / pipeline.heads.grid
     if pipeline.heads.grid.endswith(".toml") and grid.is_file():
         return replace(pipeline, heads=replace(pipeline.heads, grid=str(grid)))
     return pipeline
+
+
+def _with_monitor(pipeline: Pipeline, value: Mapping[str, Any]) -> Pipeline:
+    """Returns a pipeline whose fine-tune monitors what selects the run, unless its section names a monitor."""
+    if pipeline.finetune is None or MONITOR in value["finetune"]:
+        return pipeline
+    monitor = monitor_of(pipeline.metric)
+    if not monitor_check(monitor).holds:  # an unknown metric, which is refused with all other problems later
+        return pipeline
+    return replace(pipeline, finetune=replace(pipeline.finetune, monitor=monitor))
 
 
 def _wrong_networks(value: Mapping[str, Any]) -> list[FileProblem]:

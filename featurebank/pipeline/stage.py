@@ -101,7 +101,7 @@ def _run(pipeline: Pipeline, dataset: Dataset, cache: Path | None, reporter: Rep
     race, backbone = race_winner(pipeline, dataset, cache, reporter)
     (extraction,) = extract_banks(dataset, [backbone], pipeline.extract, cache=cache, reporter=reporter)
     bank = extraction.bank
-    metric = metric_of(metric_name_of(pipeline), bank.classes)
+    metric = metric_of(pipeline.metric, bank.classes)
     runs = run_grid(bank, pipeline.heads.grid, heads_options(pipeline), reporter)
     tuned = None
     if pipeline.finetune:
@@ -147,11 +147,6 @@ def open_test_once(
     return [tested if done is best else done for done in results]
 
 
-def metric_name_of(pipeline: Pipeline) -> str:
-    """Returns the name of the metric that selects the run of a pipeline."""
-    return pipeline.select.metric or pipeline.heads.metric
-
-
 def heads_options(pipeline: Pipeline) -> HeadsSection:
     """Returns the options of the heads, by default on a tap and the views of this extraction, whatever the bank has.
 
@@ -191,7 +186,7 @@ def load_inputs(
         network = _attempt(errors, name, partial(load_network, pipeline))
         _attempt(errors, name, partial(read_grid, pipeline.heads.grid))
         if (classes := getattr(images, "classes", None)) is not None:
-            for metric in dict.fromkeys((pipeline.heads.metric, metric_name_of(pipeline))):
+            for metric in dict.fromkeys((pipeline.heads.metric, pipeline.metric)):
                 _attempt(errors, name, partial(metric_of, metric, list(classes)))
         for address in filter(None, dict.fromkeys((pipeline.extract.cluster, pipeline.heads.cluster))):
             _attempt(errors, name, partial(check_address, address))

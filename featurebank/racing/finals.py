@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -163,7 +163,7 @@ class Finals:
 def corrected_interval(
     runs: Sequence[RunRecord], chosen: RunRecord, banks: Sequence[Bank], metric: Metric, reporter: Reporter
 ) -> WinnerInterval | None:
-    """Returns the interval of a chosen run, corrected for its having been chosen; None if the metric is undefined.
+    """Returns the interval of a chosen run, corrected for its having been chosen; None if the metric has none.
 
     Args:
         runs: all runs that it was chosen from, of one or several banks.
@@ -178,7 +178,9 @@ def corrected_interval(
     rights = [run.rights() for run in firsts]
     if metric.name == "accuracy" and all(right is not None for right in rights):
         return share_winner(np.stack([right for right in rights if right is not None]), position, groups)
-    firsts = firsts[: max(MOST_SCORED, position + 1)]
+    if metric.interval is None:
+        return None
+    candidates, firsts = len(firsts), firsts[: max(MOST_SCORED, position + 1)]
     by_name = {bank.name: bank for bank in banks}
     with reporter.track("predictions", len(firsts), "heads") as advance:
         scores = []
@@ -187,7 +189,7 @@ def corrected_interval(
             advance(1)
     if not np.isfinite([metric.of(images) for images in scores]).all():
         return None
-    return metric_winner(metric, scores, position, groups)
+    return replace(metric_winner(metric, scores, position, groups), candidates=candidates)
 
 
 def _images(bank: Bank, run: RunRecord, metric: Metric, reporter: Reporter) -> ImageScores:

@@ -17,7 +17,7 @@ from featurebank.reporting.pictures import Gallery
 from featurebank.runs.comparison import Entry, entries
 from featurebank.runs.costs.table import CostTable
 from featurebank.runs.finetuned import is_finetuned
-from featurebank.runs.predictions.scoring import scored
+from featurebank.runs.predictions.scoring import complete_predictions, scored
 from featurebank.runs.probabilities import load_fitted, positions_of, predictor
 from featurebank.runs.ranking import latest_folds
 from featurebank.runs.refitting import refitted_head
@@ -78,6 +78,7 @@ class Evidence:
     def __init__(self, bank: Bank, reporter: Reporter = SILENT, metric: Metric = ACCURACY) -> None:
         self.bank, self.reporter, self.metric = bank, reporter, metric
         self.runs = scored(current_runs(bank), metric, reporter)
+        complete_predictions(self.runs, metric, reporter)
         self.folds = latest_folds(self.runs)
         """The evaluation protocol of the leaderboard; see `RunRecord.folds`."""
         self.failed = [run for run in self.runs if run.failure]

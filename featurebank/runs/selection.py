@@ -19,7 +19,7 @@ from featurebank.errors import (
 from featurebank.metrics import ACCURACY, Metric, scores_with_intervals
 from featurebank.runs.leaderboard import Leaderboard
 from featurebank.runs.openings import opened_before, record_opening
-from featurebank.runs.predictions.scoring import scored
+from featurebank.runs.predictions.scoring import complete_predictions, scored
 from featurebank.runs.probabilities import load_fitted, predictor
 from featurebank.runs.ranking import RULES, Ranking, in_words, latest_folds, ranked
 from featurebank.runs.run import RunRecord, load_runs
@@ -119,6 +119,7 @@ def ranked_runs(
     runs = runs_of(banks)
     number = latest_folds(runs) if folds is None else folds
     own = scored([run for run in runs if run.folds == number], metric, reporter)
+    complete_predictions(own, metric, reporter)
     return Leaderboard(ranked(own, folds=number, metric=metric), folds=number, metric=metric)
 
 

@@ -14,6 +14,7 @@ from PIL import Image
 import featurebank as fb
 from featurebank.dataset import Dataset
 from featurebank.errors import ConfigError, DatasetError, HeadError
+from featurebank.metrics import metric_of
 from featurebank.racing import RaceOptions, run_race
 
 pytestmark = pytest.mark.heavy
@@ -130,15 +131,24 @@ def test_a_budget_ends_with_an_honest_answer(
     assert found.interval.candidates == 2
 
 
-def test_other_metrics_have_a_corrected_interval_too(
-    dataset: Dataset, contestants: list[str], tmp_path: Path, grid: str
+def test_other_metrics_rank_select_and_have_a_corrected_interval(
+    dataset: Dataset, contestants: list[str], tmp_path: Path, grid: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = run(dataset, names(6, 20), tmp_path, grid, metric="macro_f1")
-    assert found.metric == "macro_f1"
-    assert found.interval is not None
-    assert found.chosen is not None
-    assert found.interval.value == pytest.approx(found.chosen.metrics["val"]["macro_f1"])
-    assert found.interval.low < found.interval.high
+    monkeypatch.chdir(tmp_path)
+    Path("costs.csv").write_text(",0,1,2\n0,0,1,1\n1,9,0,1\n2,1,1,0\n")
+    for name in ("macro_f1", "auroc", "recall:1", "cost:costs.csv"):  # on the same banks
+        found = run(dataset, names(6, 20), tmp_path, grid, metric=name)
+        metric = metric_of(name, dataset.classes)
+        assert found.metric == name
+        assert found.interval is not None
+        assert found.chosen is not None
+        values = [metric.goodness(metric.recorded(one.metrics["val"])) for one in found.runs]
+        assert values == sorted(values, reverse=True)
+        assert found.chosen.run == found.runs[0].run
+        assert found.interval.value == pytest.approx(metric.recorded(found.chosen.metrics["val"]))
+        assert found.interval.low < found.interval.high
+        assert found.interval.low <= found.interval.corrected <= found.interval.high
+        assert found.interval.candidates == len({one.key for one in found.runs})
 
 
 def test_images_of_one_group_stay_together(contestants: list[str], tmp_path: Path, grid: str) -> None:

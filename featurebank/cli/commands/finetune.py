@@ -216,6 +216,12 @@ def _print(run: RunRecord) -> None:
     ]
     print_table(columns, rows, right=["layers", "parameters", "epochs"])
     before, after = run.finetune["epoch_0"]["accuracy"], run.metrics["val"]["accuracy"]
-    echo(f"run {run.run}: validation accuracy {after:.4f}; its head, {run.finetune['from']}: {before:.4f}")
+    by = run.finetune["gain"].get("metric")
+    if by and None not in (by["before"], by["after"]):
+        name, head = by["name"], run.finetune["from"]
+        echo(f"run {run.run}: validation {name} {by['after']:.4f}; its head, {head}: {by['before']:.4f}")
+        echo(f"accuracy {after:.4f}; its head: {before:.4f}")
+    else:
+        echo(f"run {run.run}: validation accuracy {after:.4f}; its head, {run.finetune['from']}: {before:.4f}")
     echo(run.finetune["gain"]["worth"])
     echo(f"model: {run.saved_path}")

@@ -117,11 +117,14 @@ def _leaderboard(result: Race) -> str:
 def print_race(result: Race) -> None:
     """Prints the heads of the finalists, the winner, what was saved, and what comes next."""
     from featurebank.cli.leaderboard_view import print_board
+    from featurebank.cli.options import by_metric
     from featurebank.metrics import metric_of
     from featurebank.words import duration
 
+    by = ""
     if result.chosen is not None:
         metric = metric_of(result.metric, result.banks[0].classes)
+        by = by_metric(metric)
         print_board(result.runs, result.chosen, more=_leaderboard(result), top=_SHOWN, metric=metric)
     echo(result.verdict)
     if result.unfinished:
@@ -130,4 +133,4 @@ def print_race(result: Race) -> None:
     if result.bank is not None:
         echo(f"bank: {shown_path(result.bank.path)}")
     if result.chosen is not None:
-        echo("next: 'featurebank finetune --progressive', or 'featurebank export best -o model.keras'")
+        echo(f"next: 'featurebank finetune --progressive{by}', or 'featurebank export best{by} -o model.keras'")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from featurebank.charts.history import over_fitting
+from featurebank.metrics import ACCURACY
 from featurebank.reporting.content import Board, BoardRow, Conclusion
 from featurebank.reporting.evidence import Evidence
 from featurebank.reporting.sections import drawings
@@ -18,7 +19,7 @@ from featurebank.runs.comparison import Entry
 from featurebank.runs.labels import short_names
 from featurebank.runs.ranking import in_words
 from featurebank.runs.run import RunRecord
-from featurebank.words import one_line, percent
+from featurebank.words import one_line, percent, points
 
 ROWS = 2000
 """The maximum number of rows."""
@@ -70,15 +71,24 @@ def _sentence(evidence: Evidence, names: Sequence[str]) -> str:
     entries, alike = evidence.entries, alike_heads(evidence.entries)
     if not entries:
         return board(heads=0, alike=0, images=None, runner_up=None, cheapest="", failed=len(evidence.failed))
-    runner_up = (names[1], entries[0].mean - entries[1].mean) if len(names) > 1 else None
+    runner_up = (names[1], _behind(entries[0], entries[1])) if len(names) > 1 else None
     cheapest = min([entries[0], *near_heads(entries)], key=lambda entry: entry.seconds)
     own = "the best head itself, " if cheapest is entries[0] else ""
-    fastest = f"{own}{name_of(cheapest)}, which has {percent(cheapest.mean)}"
+    is_accuracy = evidence.metric == ACCURACY
+    has = percent(cheapest.mean) if is_accuracy else f"{evidence.metric.name} {cheapest.value:.4f}"
+    fastest = f"{own}{name_of(cheapest)}, which has {has}"
     sentence = board(
         heads=len(entries), alike=len(alike), images=images_of(entries[0]), runner_up=runner_up, cheapest=fastest,
         failed=len(evidence.failed),
     )  # fmt: skip
     return sentence if evidence.folds == 1 else f"Validated on {in_words(evidence.folds)}. {sentence}"
+
+
+def _behind(best: Entry, other: Entry) -> str:
+    """Returns by how much a head is worse than the best one, in words."""
+    if best.metric == ACCURACY:
+        return points(best.mean - other.mean)
+    return f"{abs(best.value - other.value):.4f} of {best.metric.name}"
 
 
 def alike_heads(entries: Sequence[Entry]) -> list[Entry]:
@@ -121,10 +131,25 @@ def _row(name: str, entry: Entry, points: int, alike: Collection[str]) -> BoardR
 
 def _values(entry: Entry) -> dict[str, Any]:
     scores = {name: entry.score(name) for name in METRICS}
-    if entry.metric.name not in {"accuracy", *METRICS} and not math.isnan(entry.value):
-        scores = {entry.metric.title: entry.value, **scores}
+    first: dict[str, Any] = {}
+    if entry.metric != ACCURACY and not math.isnan(entry.value):  # what ranks the heads comes first
+        name = entry.metric.name if entry.metric.name in METRICS else entry.metric.title
+        first[name] = float(f"{entry.value:.4g}")
+        if entry.value_interval is not None:
+            first[f"{name}, 95 % interval"] = in_numbers(entry.value_interval)
     runs = {"runs": len(entry.runs)} if len(entry.runs) > 1 else {}
-    return {**{name: float(f"{score:.4g}") for name, score in scores.items() if not math.isnan(score)}, **runs}
+    others = {name: float(f"{score:.4g}") for name, score in scores.items() if not math.isnan(score)}
+    return {**first, **{name: score for name, score in others.items() if name not in first}, **runs}
+
+
+def in_numbers(interval: tuple[float, float]) -> str:
+    """Returns an interval of any metric in words.
+
+    Example:
+        >>> in_numbers((0.25, 0.5))
+        '0.2500 to 0.5000'
+    """
+    return f"{interval[0]:.4f} to {interval[1]:.4f}"
 
 
 def _failed_row(run: RunRecord) -> BoardRow:

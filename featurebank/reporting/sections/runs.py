@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -10,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from featurebank.bank import Bank
+from featurebank.metrics import ACCURACY
 from featurebank.metrics.group_effects import groups_in_words
 from featurebank.reporting.content import Conclusion, Fact, WhatRan, Winner
 from featurebank.reporting.evidence import Evidence, heads_of
-from featurebank.reporting.sections.board import alike_heads, images_of, name_of, near_heads
+from featurebank.reporting.sections.board import alike_heads, images_of, in_numbers, name_of, near_heads
 from featurebank.reporting.sections.savings import extraction_seconds, training_seconds
 from featurebank.reporting.sections.wording import gap, nothing_to_choose, share_of, what_ran, winner
 from featurebank.runs.comparison import Entry
@@ -146,6 +148,7 @@ def is_at_chance(evidence: Evidence) -> bool:
 
 def _results(evidence: Evidence, run: RunRecord, best: Entry) -> list[Fact]:
     facts = [
+        *_ranking_facts(best),
         Fact("validation accuracy", percent(best.mean), _how_sure(evidence, best)),
         Fact("run", f"{run.run}, seed {run.seed}", f"state of the bank {run.bank}"),
         Fact("head", str(run.spec)),
@@ -156,6 +159,15 @@ def _results(evidence: Evidence, run: RunRecord, best: Entry) -> list[Fact]:
     ]
     facts += [Fact("parameters", f"{run.parameters:,}")] if run.parameters is not None else []
     return facts + [Fact("note", one_line(note)) for note in run.notes[:5]]
+
+
+def _ranking_facts(best: Entry) -> list[Fact]:
+    """Returns the metric that ranks the heads, if it is another than the accuracy."""
+    if best.metric == ACCURACY or math.isnan(best.value):
+        return []
+    interval = best.value_interval
+    sure = "" if interval is None else f"95 % interval {in_numbers(interval)}"
+    return [Fact(f"validation {best.metric.name}", f"{best.value:.4f}", sure)]
 
 
 def _how_sure(evidence: Evidence, best: Entry) -> str:

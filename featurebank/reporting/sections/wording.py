@@ -141,7 +141,7 @@ def gap(train: float, validation: float, verdict: str) -> str:
 
 
 def board(
-    *, heads: int, alike: int, images: int | None, runner_up: tuple[str, float] | None, cheapest: str, failed: int
+    *, heads: int, alike: int, images: int | None, runner_up: tuple[str, str] | None, cheapest: str, failed: int
 ) -> str:
     """Returns what the leaderboard teaches.
 
@@ -149,7 +149,7 @@ def board(
         heads: the number of heads.
         alike: the number of heads that cannot be told apart from the first.
         images: the number of validation images.
-        runner_up: the second head, and by how much it is worse.
+        runner_up: the second head, and in words by how much it is worse.
         cheapest: the head of the least training time among the first and those within one standard error of it.
         failed: the number of failed runs.
     """
@@ -166,7 +166,7 @@ def board(
             f"{equal} {verb} be told apart from the best{on}. Among those within one standard error of it, the fastest "
             f"is {cheapest}.{more}"
         )
-    behind = f" The next, {runner_up[0]}, is {points(runner_up[1])} behind." if runner_up else ""
+    behind = f" The next, {runner_up[0]}, is {runner_up[1]} behind." if runner_up else ""
     return f"The best head is better than all {heads - 1} others{on}, by more than chance.{behind}{more}"
 
 

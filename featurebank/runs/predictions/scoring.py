@@ -12,12 +12,14 @@ from featurebank.bank import Bank
 from featurebank.errors import DiskFullError, FeatureBankError, HeadError, HeadWarning
 from featurebank.fitting.fit import fit_heads
 from featurebank.fitting.fitted import Fitted
-from featurebank.metrics import ImageScores, Metric
+from featurebank.metrics import ACCURACY, ImageScores, Metric
 from featurebank.runs.predictions.draws import defined
-from featurebank.runs.predictions.stored import load_predictions, save_predictions
+from featurebank.runs.predictions.silent import without_silent
+from featurebank.runs.predictions.stored import load_predictions, may_store, predictions_path, save_predictions
 from featurebank.runs.probabilities import load_fitted, positions_of, predictor
 from featurebank.runs.refitting import check_refit, check_same, images_of, specification
 from featurebank.runs.run import RunRecord
+from featurebank.system.backing.directories import is_file
 from featurebank.system.progress import SILENT, Advance, Reporter
 from featurebank.words import counted, duration
 
@@ -47,15 +49,19 @@ def with_value(run: _Run, metric: Metric, images: ImageScores) -> _Run:
 def scored(runs: Iterable[_Run], metric: Metric, reporter: Reporter = SILENT) -> list[_Run]:
     """Returns runs, in their order, with a metric among the validation metrics of each.
 
-    A head of which neither the record nor stored predictions have the metric is trained again, and its predictions are
-    stored. A run for which this fails stays without the metric, and ranks last.
+    Heads that say only a class are left out if the metric needs probabilities; see `without_silent`. A head of which
+    neither the record nor stored predictions have the metric is trained again, and its predictions are stored. A run
+    for which this fails stays without the metric, and ranks last.
 
     Args:
         runs: runs of one bank or several.
         metric: the metric.
         reporter: receives a line and the progress if heads are trained again, and a warning for those that cannot be.
+
+    Raises:
+        HeadError: the metric needs probabilities, and all heads say only a class.
     """
-    found = [recorded(run, metric) for run in runs]
+    found = [recorded(run, metric) for run in without_silent(list(runs), metric, reporter)]
     again = _Again(metric, reporter)
     missing = [place for place, run in enumerate(found) if _lacks(run, metric)]
     if missing:
@@ -71,6 +77,38 @@ def scored(runs: Iterable[_Run], metric: Metric, reporter: Reporter = SILENT) ->
     again.note_undefined(found)
     again.warn()
     return found
+
+
+def complete_predictions(runs: Iterable[RunRecord], metric: Metric, reporter: Reporter = SILENT) -> None:
+    """Stores the predictions of runs whose records have a metric, but no predictions for its interval and its test.
+
+    That is cheap for heads whose weights are saved. For the others, one line says why there may be neither.
+
+    Args:
+        runs: the result of `scored`.
+        metric: the metric.
+        reporter: receives the progress and the line.
+    """
+    if metric == ACCURACY or metric.interval is None:
+        return
+    ranked = [run for run in runs if not (run.failure or run.rung or _lacks(run, metric))]
+    without = [run for run in ranked if not is_file(predictions_path(run))]
+    cheap = [run for run in without if run.weights and not run.is_finetune and is_file(run.saved_path)]
+    cheap = [run for run in cheap if may_store(run.metrics["val"].get("images", 0), run.metrics["val"].get("recall"))]
+    with reporter.track("predictions", len(cheap), "runs") if cheap else contextlib.nullcontext() as advance:
+        for run in cheap:
+            with contextlib.suppress(FeatureBankError, PermissionError):
+                bank = Bank(run.directory)
+                fitted = load_fitted(bank, run, reporter=reporter)
+                save_predictions(run, images_again(bank, run, fitted, reporter))
+            if advance:
+                advance(1)
+    if left := [run for run in without if not is_file(predictions_path(run))]:
+        reporter.say(
+            f"{counted(len(left), 'run')} of this ranking by '{metric.name}' {'has' if len(left) == 1 else 'have'} no "
+            "stored predictions, because an earlier version trained them or they are too large: an interval or a test "
+            "that needs predictions is missing (-); in Python, run.refit() makes it possible"
+        )
 
 
 def images_again(bank: Bank, run: RunRecord, fitted: Any, reporter: Reporter) -> ImageScores:

@@ -7,6 +7,7 @@ classes are not stored.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sized
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,16 @@ _ROUNDING = 1e-3
 def predictions_path(run: RunRecord) -> Path:
     """Returns the path of the file with the predictions of a run."""
     return run.directory / "runs" / f"{run.run}{PREDICTIONS}"
+
+
+def may_store(images: int, recalls: Sized | None) -> bool:
+    """Returns whether the predictions of a run are small enough to store.
+
+    Args:
+        images: the number of validation images.
+        recalls: the recorded recalls, one for each class; None if they are not recorded.
+    """
+    return images * len(recalls or ()) <= MOST
 
 
 def save_predictions(run: RunRecord, images: ImageScores | None) -> None:

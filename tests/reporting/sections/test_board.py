@@ -17,6 +17,7 @@ from featurebank.metrics import METRICS
 from featurebank.reporting.content import Board
 from featurebank.reporting.evidence import Evidence
 from featurebank.reporting.sections.board import EPOCHS, alike_heads, gather_board, thinned
+from featurebank.reporting.sections.runs import gather_winner
 from featurebank.runs.comparison import entries
 from featurebank.runs.run import RunRecord, load_runs
 
@@ -96,3 +97,22 @@ def test_many_rows_are_cut(make_bank: Callable[..., Bank], monkeypatch: pytest.M
     train_heads(bank, [{"kind": "ridge", "alpha": [1.0, 2.0, 3.0]}])
     board = gather_board(Evidence(bank))
     assert (len(board.rows), board.hidden) == (2, 1)
+
+
+def test_the_metric_that_ranks_the_heads_is_shown_with_its_interval(make_bank: Callable[..., Bank]) -> None:
+    bank = make_bank(noise=4.0)
+    train_heads(bank, [{"kind": "knn", "n_neighbors": [1, 9]}, "ridge"])
+    evidence = Evidence(bank, metric=METRICS["auroc"])
+    best, board = evidence.best, gather_board(evidence)
+    assert best is not None
+    assert best.value_interval is not None
+    low, high = best.value_interval
+    values = board.rows[0].values
+    assert list(values)[:2] == ["AUROC", "AUROC, 95 % interval"]
+    assert values["AUROC"] == pytest.approx(best.value, abs=1e-4)
+    assert values["AUROC, 95 % interval"] == f"{low:.4f} to {high:.4f}"
+    facts = {fact.name: fact for fact in gather_winner(evidence).facts}
+    assert facts["validation auroc"].details == f"95 % interval {low:.4f} to {high:.4f}"
+    assert "auroc" in board.conclusion.sentence
+    plain = gather_board(Evidence(bank)).rows[0].values
+    assert "AUROC" not in plain

@@ -56,7 +56,7 @@ def test_the_winner(sentence: str, words: str) -> None:
 
 
 def board(**more: Any) -> str:
-    facts = {"heads": 41, "alike": 0, "images": 100, "runner_up": ("knn", 0.042), "cheapest": "knn", "failed": 0}
+    facts = {"heads": 41, "alike": 0, "images": 100, "runner_up": ("knn", "4.2 points"), "cheapest": "knn", "failed": 0}
     return wording.board(**{**facts, **more})
 
 

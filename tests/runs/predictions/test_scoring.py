@@ -16,11 +16,12 @@ from silent_heads import Silent
 import featurebank as fb
 from featurebank.bank import Bank
 from featurebank.errors import ConfigError, DiskFullError, UnknownNameError
-from featurebank.metrics import METRICS, ImageScores, Metric, metric_of
+from featurebank.metrics import ACCURACY, METRICS, ImageScores, Metric, metric_of
 from featurebank.metrics.metric import averaged
 from featurebank.runs.predictions.scoring import scored
 from featurebank.runs.predictions.stored import load_predictions, predictions_path
 from featurebank.runs.run import RunRecord, load_runs
+from featurebank.runs.selection import ranked_runs
 
 pytestmark = pytest.mark.heavy
 
@@ -196,3 +197,23 @@ def test_a_wrong_metric_is_one_line_before_anything_is_trained(make_bank: Callab
     with pytest.raises(ConfigError, match=r"nothing\.csv"):
         fb.train_heads(bank, GRID, metric="cost:nothing.csv")
     assert load_runs(bank) == []
+
+
+def test_a_leaderboard_predicts_again_what_its_intervals_need_where_weights_are_saved(
+    make_bank: Callable[..., Bank],
+) -> None:
+    bank, listener, loss = make_bank(noise=4.0), Listener(), METRICS["loss"]
+    best = fb.train_heads(bank, GRID, metric="log_loss")[0]
+    expected = fb.leaderboard(bank, metric="log_loss").entries[0].value_interval
+    for run in load_runs(bank):
+        predictions_path(run).unlink()
+    board = ranked_runs(bank, metric=loss, reporter=listener)
+    first, *others = board.entries
+    assert first.runs[0].run == best.run
+    assert first.value_interval == pytest.approx(expected)
+    assert [entry.value_interval for entry in others] == [None] * len(others)
+    (line,) = listener.said
+    assert line.startswith(f"{len(others)} runs of this ranking by 'loss' have no stored predictions")
+    again = Listener()
+    ranked_runs(bank, metric=ACCURACY, reporter=again)
+    assert again.said == []

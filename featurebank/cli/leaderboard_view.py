@@ -93,8 +93,7 @@ def print_board(
         for line in costs.remarks():
             echo(line)
     if len(entries_of_runs) > top:
-        by = "" if metric is None else by_metric(metric)
-        echo(f"and {len(entries_of_runs) - top} more: {more}{by} --top {len(entries_of_runs)}")
+        echo(f"and {len(entries_of_runs) - top} more: {more}{by_metric(metric)} --top {len(entries_of_runs)}")
     _print_significance(entries_of_runs)
     failed = [run for run in runs if run.failure]
     for run in failed[:_FAILURES]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
@@ -254,6 +253,7 @@ def choose_bank(settings: Settings, name: str | None) -> Path:
     return path
 
 
-def by_metric(metric: Metric) -> str:
+def by_metric(metric: Metric | None) -> str:
     """Returns the option that ranks by a metric, for commands in messages; empty for the accuracy."""
-    return "" if metric.name == "accuracy" else f" --metric {shlex.quote(metric.name)}"
+    name = "accuracy" if metric is None else metric.name.replace("'", "'\"'\"'")
+    return "" if name == "accuracy" else f" --metric '{name}'"

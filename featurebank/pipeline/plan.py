@@ -23,7 +23,7 @@ from featurebank.extraction.request import check_request
 from featurebank.grid import read_grid
 from featurebank.pipeline.config import DatasetSection, HeadsSection, Pipeline
 from featurebank.pipeline.race import networks_of
-from featurebank.pipeline.stage import check_trainable, load_dataset_of, load_inputs, metric_name_of
+from featurebank.pipeline.stage import check_trainable, load_dataset_of, load_inputs
 from featurebank.pipeline.variants import Variant
 from featurebank.pipeline.work import TrainingTime
 from featurebank.runs.run import load_runs
@@ -175,7 +175,7 @@ class _VariantPlanner:
                 "from": tuned.start, "phases": ["progressive"] if tuned.progressive else list(tuned.unfreeze),
                 "seconds": time.of_finetune(tuned) if time else None,
             }} if tuned else {}),
-            "select": {"metric": metric_name_of(pipeline), "test": pipeline.select.test},
+            "select": {"metric": pipeline.metric, "test": pipeline.select.test},
             **({"report": {"output": pipeline.report.output}} if pipeline.report else {}),
         }  # fmt: skip
 

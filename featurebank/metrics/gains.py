@@ -11,10 +11,6 @@ from featurebank.metrics.images import ImageScores
 from featurebank.metrics.metric import Metric
 from featurebank.metrics.resampling import Resamples, affordable
 from featurebank.metrics.significance import difference_p_value, percentile_interval
-from featurebank.metrics.images import ImageScores
-from featurebank.metrics.metric import Metric
-from featurebank.metrics.resampling import Resamples, affordable
-from featurebank.metrics.significance import difference_p_value, percentile_interval
 from featurebank.statistics import mcnemar, paired_gain
 
 

@@ -10,7 +10,6 @@ import numpy as np
 
 from featurebank.certainty.scores import (
     COUNT,
-    as_given,
     check,
     doubts,
     ends_of_ties,
@@ -18,6 +17,7 @@ from featurebank.certainty.scores import (
     numbers,
     rounded,
     rounded_up,
+    share_text,
     shares_of,
     thin,
 )
@@ -178,7 +178,7 @@ class AbstentionTable:
 def check_error(error: float) -> None:
     """Raises ConfigError if an error among the answered is not between 0 and 1."""
     if not is_share(error):
-        message = f"the error to abstain at is {as_given(error)}: expected a number between 0 and 1, as .02"
+        message = f"the error to abstain at is {share_text(error)}: expected a number between 0 and 1, as .02"
         raise ConfigError(message)
 
 

@@ -15,14 +15,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from featurebank.certainty.scores import ScoreTable, as_given, doubts, is_share, rounded_up
+from featurebank.certainty.scores import ScoreTable, doubts, is_share, rounded_up, share_text
 from featurebank.errors import ConfigError
 
 
 def check_coverage(coverage: float) -> None:
     """Raises ConfigError if a coverage is not between 0 and 1."""
     if not is_share(coverage):
-        message = f"coverage is {as_given(coverage)}: expected a number between 0 and 1, as .95"
+        message = f"coverage is {share_text(coverage)}: expected a number between 0 and 1, as .95"
         raise ConfigError(message)
 
 

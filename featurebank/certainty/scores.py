@@ -191,7 +191,7 @@ def is_share(value: object) -> bool:
     return isinstance(value, float | np.floating) and bool(0 < value < 1)
 
 
-def as_given(value: object) -> str:
+def share_text(value: object) -> str:
     """Returns a value that is no share for a message: a number without needless digits."""
     return f"{value:g}" if isinstance(value, int | float) and abs(value) < COUNT else shown(value)
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from featurebank.metrics.group_effects import GroupEffects
+from featurebank.metrics.significance import share_interval
 from featurebank.statistics import proportion_interval
 
 LEAST_IMAGES = 10
@@ -41,7 +43,9 @@ class ClassPair:
         return self.separation_interval[0] <= 0.5 and np.isfinite(self.separation)  # noqa: PLR2004 - chance
 
 
-def confused_classes(probabilities: np.ndarray, positions: np.ndarray) -> list[ClassPair]:
+def confused_classes(
+    probabilities: np.ndarray, positions: np.ndarray, groups: np.ndarray | None = None
+) -> list[ClassPair]:
     """Returns the pairs of classes of which one is predicted for the other, those that cannot be separated first.
 
     The others follow by the share of their images that are mixed up.
@@ -49,6 +53,7 @@ def confused_classes(probabilities: np.ndarray, positions: np.ndarray) -> list[C
     Args:
         probabilities: (n, classes), each row by a head that was trained without the image.
         positions: (n,) the class of each image.
+        groups: (n,) the group of each image, if images of one group are not independent.
 
     Example:
         >>> probabilities = np.array([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.1, 0.9]])
@@ -64,12 +69,16 @@ def confused_classes(probabilities: np.ndarray, positions: np.ndarray) -> list[C
     shares = mixed / np.maximum(sizes[:, None] + sizes, 1)
     order = np.argsort(-shares, axis=None, kind="stable")[:MOST_PAIRS]
     places = [divmod(int(place), classes) for place in order if mixed.flat[place]]
-    pairs = [_pair(probabilities, positions, counts, *((a, b) if counts[a, b] >= counts[b, a] else (b, a)))
+    pairs = [_pair(probabilities, positions, counts, groups, (a, b) if counts[a, b] >= counts[b, a] else (b, a))
              for a, b in places]  # fmt: skip
     return sorted(pairs, key=lambda pair: not pair.cannot_be_separated)
 
 
-def _pair(probabilities: np.ndarray, positions: np.ndarray, counts: np.ndarray, first: int, second: int) -> ClassPair:
+def _pair(
+    probabilities: np.ndarray, positions: np.ndarray, counts: np.ndarray, groups: np.ndarray | None,
+    pair: tuple[int, int],
+) -> ClassPair:  # fmt: skip
+    first, second = pair
     images = int(counts[first].sum() + counts[second].sum())
     mixed = int(counts[first, second] + counts[second, first])
     rights = [
@@ -77,9 +86,16 @@ def _pair(probabilities: np.ndarray, positions: np.ndarray, counts: np.ndarray, 
         for own, other in ((first, second), (second, first))
     ]
     separation, interval = _separation(rights)
+    share_between = proportion_interval(mixed / images, images)
+    if groups is not None:
+        rows = np.concatenate([np.flatnonzero(positions == own) for own in (first, second)])
+        predicted = probabilities[rows].argmax(axis=1)
+        taken = np.where(positions[rows] == first, predicted == second, predicted == first).astype(float)
+        share_between = share_interval(taken, groups[rows]) or (0.0, 1.0)
+        interval = _separation_of_groups(rights, groups[rows], interval)
     return ClassPair(
         first, second, int(counts[first, second]), int(counts[second, first]), images, mixed / images,
-        proportion_interval(mixed / images, images), separation, interval,
+        share_between, separation, interval,
     )  # fmt: skip
 
 
@@ -94,3 +110,20 @@ def _separation(rights: list[np.ndarray]) -> tuple[float, tuple[float, float]]:
     half = _LEVEL_Z * float(np.sqrt(sum(p * (1 - p) / (len(r) + 4) for p, r in zip(shares, rights, strict=True)))) / 2
     middle = sum(shares) / 2
     return float(np.mean([right.mean() for right in rights])), (max(0.0, middle - half), min(1.0, middle + half))
+
+
+def _separation_of_groups(
+    rights: list[np.ndarray], groups: np.ndarray, alone: tuple[float, float]
+) -> tuple[float, float]:
+    """Returns the interval of the separation by groups, no narrower than that of independent images.
+
+    Args:
+        rights: for both classes, (n,) bool.
+        groups: (n,) the groups of the images of the first class, then of the second.
+        alone: the interval of independent images.
+    """
+    first = len(rights[0])
+    parts = [GroupEffects.of_values(right, own) for right, own in
+             zip((right.astype(float) for right in rights), (groups[:first], groups[first:]), strict=True)]  # fmt: skip
+    found = GroupEffects.joined(parts, [0.5, 0.5]).share_interval() if all(p.are_enough for p in parts) else None
+    return (0.0, 1.0) if found is None else (min(alone[0], found[0]), max(alone[1], found[1]))

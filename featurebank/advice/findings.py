@@ -70,7 +70,7 @@ def find_doubts(images: ExaminedImages, top: int | None) -> Doubts:
     except HeadError as error:
         images.notes.append(f"The labels could not be examined: {one_line(error)}")
         return Doubts((), 0, 0, None, ())
-    confusions = _mixed_classes(images, result, images.labels[rows])
+    confusions = _mixed_classes(images, result, rows)
     if result.accuracy < LEAST_ACCURACY:
         images.notes.append(
             f"The labels were not doubted: from these features a head recognises only {percent(result.accuracy)} of "
@@ -102,10 +102,11 @@ def _errors(
     )
 
 
-def _mixed_classes(images: ExaminedImages, result: LabelDoubts, labels: np.ndarray) -> tuple[MixedClasses, ...]:
-    present, positions = np.unique(labels, return_inverse=True)
+def _mixed_classes(images: ExaminedImages, result: LabelDoubts, rows: np.ndarray) -> tuple[MixedClasses, ...]:
+    present, positions = np.unique(images.labels[rows], return_inverse=True)
     names = [images.bank.classes[label] for label in present.tolist()]
-    return tuple(_named(pair, names) for pair in confused_classes(result.probabilities, positions)[:MOST_CONFUSIONS])
+    pairs = confused_classes(result.probabilities, positions, images.groups_of(rows))
+    return tuple(_named(pair, names) for pair in pairs[:MOST_CONFUSIONS])
 
 
 def _named(pair: ClassPair, names: list[str]) -> MixedClasses:

@@ -75,7 +75,7 @@ class LearningCurve:
     """(s,) float64, the standard deviation of a size's error over the starts."""
     laws: PowerLaws
     measured: int
-    """The number of images on which each error was measured."""
+    """The number of independent images, or of groups, on which each error was measured."""
     misfit: float
     """The root of the mean squared distance of the errors from the law, a share."""
     spread: np.ndarray
@@ -191,7 +191,7 @@ def fitted_curve(
     several = deviations[[len(share) > 1 for share in shares]]
     spread = random.normal(0, float(np.sqrt(np.mean(several[-3:] ** 2))) if len(several) else 0.0, REPLICATES)
     misfit = float(np.sqrt(np.mean((errors[0] - law) ** 2)))
-    return LearningCurve(sizes, errors[0], deviations, laws, images, misfit, spread)
+    return LearningCurve(sizes, errors[0], deviations, laws, count, misfit, spread)
 
 
 def subset_sizes(images: int, groups: np.ndarray | None = None) -> np.ndarray:

@@ -11,9 +11,9 @@ import numpy as np
 from featurebank.certainty.abstention import top_doubts
 from featurebank.certainty.conformal import class_sets
 from featurebank.certainty.record import Certainty
-from featurebank.certainty.scores import ends_of_ties, shares_of
+from featurebank.certainty.scores import ends_of_ties
 from featurebank.errors import ConfigError
-from featurebank.statistics import proportion_interval
+from featurebank.metrics.significance import share_interval
 from featurebank.words import counted
 
 COVERAGES = (0.8, 0.9, 0.95, 0.99)
@@ -33,7 +33,7 @@ class MeasuredSets:
     coverage: float
     """The share of images whose true class is in their set."""
     interval: tuple[float, float]
-    """Wilson's 95 % interval of the coverage."""
+    """The 95 % interval of the coverage, by groups if there are groups; 0 to 1 if these are too few."""
     size: float
     """The mean number of classes in a set."""
     empty: float
@@ -51,7 +51,7 @@ class MeasuredAnswers:
     error: float | None
     """The share of wrong ones among the answered; None if there are none."""
     interval: tuple[float, float] | None
-    """Wilson's 95 % interval of the error."""
+    """The 95 % interval of the error, by groups if there are groups; 0 to 1 if these are too few."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -101,8 +101,7 @@ def measured(
         coverages: the coverages to ask for.
         errors: the errors to ask for.
     """
-    units = shares_of(len(labels), groups)[1]
-    parts = _PartsOfImages([(certainty, np.arange(len(labels)))], probabilities, labels, units)
+    parts = _PartsOfImages([(certainty, np.arange(len(labels)))], probabilities, labels, groups)
     return parts.summary(source, coverages, errors)
 
 
@@ -132,8 +131,7 @@ def crossfitted(
     if len(fitted) < 2:  # noqa: PLR2004
         message = "certainty is measured by cross-fitting, which needs two images of different groups: there is one"
         raise ConfigError(message)
-    units = shares_of(len(labels), groups)[1]
-    return _PartsOfImages(fitted, probabilities, labels, units).summary(source, coverages, errors)
+    return _PartsOfImages(fitted, probabilities, labels, groups).summary(source, coverages, errors)
 
 
 def _parts(count: int, groups: np.ndarray | None) -> list[np.ndarray]:
@@ -149,8 +147,8 @@ class _PartsOfImages:
     fitted: Sequence[tuple[Certainty, np.ndarray]]
     probabilities: np.ndarray
     labels: np.ndarray
-    units: int
-    """The number of independent units: of images, or of groups."""
+    groups: np.ndarray | None
+    """(n,) the group of each image; None without groups."""
 
     def summary(self, source: str, coverages: Sequence[float], errors: Sequence[float]) -> MeasuredCertainty:
         """Measures all parts together."""
@@ -164,9 +162,9 @@ class _PartsOfImages:
         inside = np.empty(self.probabilities.shape, bool)
         for certainty, rows in self.fitted:
             inside[rows] = class_sets(self.probabilities[rows], certainty.table, target)
-        sizes, covered = inside.sum(axis=1), float(inside[np.arange(len(self.labels)), self.labels].mean())
-        interval = proportion_interval(covered, self.units)
-        return MeasuredSets(target, covered, interval, float(sizes.mean()), float((sizes == 0).mean()))
+        sizes, covered = inside.sum(axis=1), inside[np.arange(len(self.labels)), self.labels].astype(float)
+        interval = share_interval(covered, self.groups) or (0.0, 1.0)
+        return MeasuredSets(target, float(covered.mean()), interval, float(sizes.mean()), float((sizes == 0).mean()))
 
     def answers(self, target: float) -> MeasuredAnswers:
         """Measures the answered images for an error; where no threshold reaches it, nothing is answered."""
@@ -177,9 +175,9 @@ class _PartsOfImages:
         count = int(answered.sum())
         if not count:
             return MeasuredAnswers(target, 0.0, None, None)
-        error = float((self.probabilities[answered].argmax(axis=1) != self.labels[answered]).mean())
-        share = count / len(self.labels)
-        return MeasuredAnswers(target, share, error, proportion_interval(error, max(1, round(share * self.units))))
+        wrong = np.where(answered, self.probabilities.argmax(axis=1) != self.labels, np.nan)
+        interval = share_interval(wrong, self.groups) or (0.0, 1.0)
+        return MeasuredAnswers(target, count / len(self.labels), float(np.nanmean(wrong)), interval)
 
 
 def risk_curve(probabilities: np.ndarray, labels: np.ndarray) -> tuple[tuple[float, float], ...]:

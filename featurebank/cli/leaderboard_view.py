@@ -205,8 +205,10 @@ def _span(interval: tuple[float, float]) -> str:
 
 
 def _print_significance(all_entries: Sequence[Entry]) -> None:
-    if all_entries and (of_groups := _of_groups(all_entries[0].groups)):
-        echo(f"groups of validation images count, not single images: intervals and tests{of_groups}")
+    from featurebank.metrics.group_effects import groups_in_words
+
+    if all_entries and (groups := all_entries[0].groups):
+        echo(f"groups of validation images count, not single images: intervals and tests of {groups_in_words(groups)}")
     compared = sum(entry.p_value is not None for entry in all_entries)
     alike = sum(entry.indistinguishable for entry in all_entries[1:])
     if compared:
@@ -228,24 +230,20 @@ def print_best(
         metric: what it was selected by; None for the accuracy.
     """
     from featurebank.metrics import ACCURACY
+    from featurebank.metrics.group_effects import groups_in_words
 
     how = _validated(best, runs, metric or ACCURACY)
     echo(f"selected by validation: {best.run}  {best.spec} on {best.tap}  {how}")
     if "test" in best.metrics:
         test = best.metrics["test"]
-        (low, high), of_groups = test["accuracy_interval"], _of_groups(test.get("groups"))
+        low, high = test["accuracy_interval"]
+        of_groups = f" of {groups_in_words(test['groups'])}" if "groups" in test else ""
         repeated = f" after {counted(n, 'other evaluation')}" if (n := test.get("opened_before", 0)) else ""
         echo(
             f"test accuracy {test['accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f}) on "
             f"{counted(test['images'], 'held-out image')}{of_groups}, evaluated {best.tested}{repeated}"
         )
     echo(f"runs: {shown_path(bank.path / 'runs')}")
-
-
-def _of_groups(count: int | None) -> str:
-    from featurebank.metrics.group_effects import groups_in_words
-
-    return f" of {groups_in_words(count)}" if count else ""
 
 
 def _validated(best: RunRecord, runs: Sequence[RunRecord], metric: Metric) -> str:

@@ -39,3 +39,16 @@ def test_few_images_prove_nothing() -> None:
     (pair,) = confused_classes(probabilities, np.array([0, 0, 1, 1]))
     assert not pair.cannot_be_separated
     assert np.isnan(pair.separation)
+
+
+def test_images_of_one_group_count_together() -> None:
+    """Twenty copies of each image make nobody surer, and too few groups say nothing."""
+    probabilities, positions = answers(np.random.default_rng(0), 1.0)
+    many, codes = np.repeat(np.arange(len(positions)), 20), np.repeat(np.arange(len(positions)), 20)
+    (alone,) = confused_classes(probabilities, positions)
+    (copied,) = confused_classes(probabilities[many], positions[many], codes)
+    width = lambda interval: interval[1] - interval[0]  # noqa: E731
+    assert width(copied.interval) == pytest.approx(width(alone.interval), rel=0.2)
+    assert width(copied.separation_interval) == pytest.approx(width(alone.separation_interval), rel=0.3)
+    (few,) = confused_classes(probabilities, positions, np.arange(len(positions)) % 4)
+    assert few.interval == few.separation_interval == (0.0, 1.0)

@@ -50,3 +50,17 @@ def test_the_curve_ends_at_the_error_of_all_images() -> None:
     assert curve[-1] == (1.0, pytest.approx((probabilities.argmax(axis=1) != labels).mean()))
     shares = [share for share, _ in curve]
     assert shares == sorted(shares)
+
+
+def test_intervals_count_groups() -> None:
+    random = np.random.default_rng(11)
+    probabilities, labels = random.dirichlet(np.ones(3), 60), random.integers(0, 3, 60)
+    many, codes = np.repeat(np.arange(60), 10), np.repeat(np.arange(60), 10)
+    certainty = Certainty.of(probabilities, labels)
+    alone = measured(certainty, probabilities, labels)
+    copied = measured(certainty, probabilities[many], labels[many], groups=codes)
+    few = measured(certainty, probabilities, labels, groups=np.arange(60) % 3)
+    for one, same, none in zip(alone.sets, copied.sets, few.sets, strict=True):
+        assert same.coverage == pytest.approx(one.coverage)
+        assert same.interval[1] - same.interval[0] == pytest.approx(one.interval[1] - one.interval[0], rel=0.25)
+        assert none.interval == (0.0, 1.0)

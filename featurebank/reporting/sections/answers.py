@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from featurebank.metrics import confusion_counts
+from featurebank.metrics.significance import share_interval
 from featurebank.reporting.content import (
     Calibration,
     ClassRow,
@@ -20,6 +21,7 @@ from featurebank.reporting.content import (
 from featurebank.reporting.evidence import Answers, Evidence
 from featurebank.reporting.sections import drawings, heat
 from featurebank.reporting.sections.wording_answers import SURE, calibration, confusions, mistakes, per_class
+from featurebank.runs.doubts import groups_at
 
 WHOLE = 30
 """The maximum number of classes of a whole confusion matrix."""
@@ -84,7 +86,12 @@ def gather_classes(evidence: Evidence, answers: Answers) -> PerClass:
     rows = [_class_row(label, counts, classes) for label in range(len(classes))]
     recalls = [(name, int(counts[i, i]), int(counts[i].sum())) for i, name in enumerate(classes) if counts[i].sum()]
     missing = [name for i, name in enumerate(classes) if not counts[i].sum()]
-    return PerClass(Conclusion("Classes", per_class(recalls, missing)), rows)
+    groups = groups_at(evidence.bank, answers.positions)
+
+    def interval(name: str, level: float) -> tuple[float, float] | None:
+        return share_interval(np.where(answers.labels == classes.index(name), answers.right, np.nan), groups, level)
+
+    return PerClass(Conclusion("Classes", per_class(recalls, missing, interval)), rows)
 
 
 def _class_row(label: int, counts: np.ndarray, classes: Sequence[str]) -> ClassRow:

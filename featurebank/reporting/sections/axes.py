@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 
 from featurebank.fitting.spec import HeadSpec
+from featurebank.metrics.group_effects import GroupEffects
 from featurebank.runs.comparison import Entry
+from featurebank.runs.predictions.draws import ImageGroups
 from featurebank.system import digest
 
 TAP, VIEWS, SAMPLE, KIND = "tap", "views", "sample", "kind of head"
@@ -125,22 +127,29 @@ def _gain(
     if len(known) < len(pairs) or len({len(difference) for difference in known}) != 1:
         return gain, None, len(pairs)
     repeats = max(_repeats(one) for one, _ in pairs)
-    return gain, _interval(np.mean(known, axis=0), values, repeats), len(pairs)
+    return gain, gain_interval(np.mean(known, axis=0), values, repeats, image_groups(pairs[0][0])), len(pairs)
 
 
-def _interval(by_image: np.ndarray, values: int, repeats: int) -> tuple[float, float]:
+def gain_interval(
+    by_image: np.ndarray, values: int, repeats: int, groups: np.ndarray | None = None
+) -> tuple[float, float] | None:
     """Returns the interval of a mean over images, with Bonferroni's correction for the pairs among several values.
 
     Two images that differ most, one in each direction, are added, as in `statistics.paired_gain`: without them, four
     images that only one of two heads recognises would look like more than chance. An image that is validated once in
-    each repetition of the folds counts as one image.
+    each repetition of the folds counts as one image. With groups, the interval is that of `GroupEffects`,
+    no narrower than that of independent images.
     """
     quantile = NormalDist().inv_cdf(1 - LEVEL / (values * (values - 1)))
     most = float(np.abs(by_image).max(initial=0.0))
     adjusted = np.append(by_image, [most, -most])
     half = quantile * float(np.std(adjusted)) / (len(by_image) / repeats + 2) ** 0.5
     mean = float(adjusted.mean())
-    return mean - half, mean + half
+    if groups is None:
+        return mean - half, mean + half
+    level = 1 - 2 * LEVEL / (values * (values - 1))
+    by_group = GroupEffects.of_values(by_image, groups).interval(level=level)
+    return None if by_group is None else (min(mean - half, by_group[0]), max(mean + half, by_group[1]))
 
 
 def _repeats(entry: Entry) -> int:
@@ -172,6 +181,17 @@ def right_shares(entry: Entry) -> np.ndarray | None:
     return np.concatenate([np.mean(by_fold[fold], axis=0) for fold in sorted(by_fold)])
 
 
+def image_groups(entry: Entry) -> np.ndarray | None:
+    """Returns the group of each image of `right_shares`, (n,); None without groups."""
+    if entry.groups is None:
+        return None
+    images, by_fold = ImageGroups(), {}
+    for run in entry.runs:
+        by_fold[(run.fold[2], run.fold[0]) if run.fold else (0, 0)] = images.of(run)
+    known = [codes for _, codes in sorted(by_fold.items(), key=lambda item: item[0]) if codes is not None]
+    return np.concatenate(known) if known else None
+
+
 def _kinds(heads: Sequence[Entry]) -> AxisEffect | None:
     """Returns the effect of the kind of head: the best head of each kind is compared, as one would choose it."""
     best: dict[str, Entry] = {}
@@ -183,7 +203,8 @@ def _kinds(heads: Sequence[Entry]) -> AxisEffect | None:
     first, last = ordered[0], ordered[-1]
     difference = _difference(best[first], best[last])
     values = tuple((kind, tuple(head.mean for head in heads if head.spec.kind == kind)) for kind in ordered)
-    interval = None if difference is None else _interval(difference, len(ordered), _repeats(best[first]))
+    parts, repeats = image_groups(best[first]), _repeats(best[first])
+    interval = None if difference is None else gain_interval(difference, len(ordered), repeats, parts)
     return AxisEffect(KIND, values, first, last, best[first].mean - best[last].mean, interval, 0)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from statistics import NormalDist
 
 from featurebank.certainty.measured import MeasuredCertainty
@@ -43,12 +43,18 @@ def _is(count: int) -> str:
     return "is" if count == 1 else "are"
 
 
-def per_class(recalls: Sequence[tuple[str, int, int]], missing: Sequence[str]) -> str:
+def per_class(
+    recalls: Sequence[tuple[str, int, int]],
+    missing: Sequence[str],
+    interval: Callable[[str, float], tuple[float, float] | None] | None = None,
+) -> str:
     """Returns which classes are weak, as far as the number of their images allows to say.
 
     Args:
         recalls: for each class with images, its name, its right predictions and its images.
         missing: the classes without images.
+        interval: returns the interval of the recall of a class at a confidence level, None if its groups are too few;
+            default: that of independent images.
     """
     nothing = ""
     if missing:
@@ -59,7 +65,11 @@ def per_class(recalls: Sequence[tuple[str, int, int]], missing: Sequence[str]) -
     name, hits, of = min(recalls, key=lambda row: (row[1] / row[2], -row[2]))
     if hits == of:
         return f"Every class is recognised without a mistake.{nothing}"
-    low, high = proportion_interval(hits / of, of, NormalDist().inv_cdf(1 - LEVEL / 2 / len(recalls)))
+    low, high = (
+        proportion_interval(hits / of, of, NormalDist().inv_cdf(1 - LEVEL / 2 / len(recalls)))
+        if interval is None
+        else interval(name, 1 - LEVEL / len(recalls)) or (0.0, 1.0)
+    )
     if high < right / total:
         return (
             f"{name} is recognised worst, and more than chance explains: {share_of(hits / of, of)} of its images, "

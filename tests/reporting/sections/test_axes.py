@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from featurebank.metrics import pack
-from featurebank.reporting.sections.axes import AxisEffect, axis_effects
+from featurebank.reporting.sections.axes import AxisEffect, axis_effects, gain_interval
 from featurebank.runs.comparison import entries
 from featurebank.runs.run import RunRecord
 
@@ -111,3 +111,12 @@ def test_without_answers_for_single_images_there_is_no_interval() -> None:
     (effect,) = found.values()
     assert (effect.interval, effect.matters) == (None, False)
     assert effect.gain == pytest.approx(0.2)
+
+
+def test_images_of_one_group_count_together_in_the_interval_of_a_gain() -> None:
+    by_image = np.random.default_rng(0).choice([-1.0, 0.0, 1.0], 60, p=[0.1, 0.5, 0.4])
+    low, high = gain_interval(by_image, 2, 1) or (0.0, 0.0)
+    many, codes = np.repeat(by_image, 10), np.repeat(np.arange(60), 10)
+    least, most = gain_interval(many, 2, 1, codes) or (0.0, 0.0)
+    assert most - least == pytest.approx(high - low, rel=0.2)
+    assert gain_interval(by_image, 2, 1, np.arange(60) % 3) is None

@@ -213,3 +213,9 @@ def test_one_leaderboard_of_several_banks(others: list[str], fastest: str, speed
     sentence = wording_data.together(12, "svm", "lite0", 0.931, others, fastest=fastest, speed=speed)
     assert sentence.startswith("The best of 12 heads is svm of lite0, with 93.1 %.")
     assert sentence.endswith(end)
+
+
+def test_a_weak_class_is_called_weak_only_as_far_as_its_groups_allow() -> None:
+    recalls = [("a", 95, 99), ("b", 10, 99)]
+    assert "more than chance" in wording_answers.per_class(recalls, [])
+    assert "no class is clearly weaker" in wording_answers.per_class(recalls, [], lambda name, level: None)

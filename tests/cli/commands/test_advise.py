@@ -74,7 +74,7 @@ def test_corrections_are_shown_then_applied(
     assert bank.classes[bank.labels()[bank.position("test/bee/same.png")]] == "ant"
     assert ask("--apply", file)[0].startswith("nothing to change: 2 rows")
     history = in_process("--cache", tmp_path / "cache", "cache", "show")[0]
-    assert "1 image relabelled by 'featurebank advise --apply'" in history
+    assert "1 image relabelled by 'advise --apply'" in history
 
 
 def test_problems_have_a_line_each(ask: Callable[..., Answer], leaky_bank: Bank, tmp_path: Path) -> None:

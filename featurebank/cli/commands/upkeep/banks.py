@@ -250,7 +250,7 @@ def _event_text(event: dict[str, Any]) -> str:
             splits = f", new splits by seed {again['seed']}" if again else ""
             return f"{counted(event['linked'], 'row')} merged from {', '.join(event['merged'])}{splits}"
         if "relabelled" in event:
-            return f"{counted(event['relabelled'], 'image')} relabelled by 'featurebank advise --apply'"
+            return f"{counted(event['relabelled'], 'image')} relabelled by 'advise --apply'"
         if "linked" in event:
             return f"{counted(event['linked'], 'row')} shared with {event['source']}"
         rewritten = counted(event["rewritten_shards"], "shard")

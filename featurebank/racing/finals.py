@@ -12,7 +12,8 @@ from featurebank.bank import Bank
 from featurebank.dataset import Dataset
 from featurebank.errors import HeadError
 from featurebank.extraction import ExtractOptions, run_extractions
-from featurebank.grid import GridOptions, read_grid, train_grid
+from featurebank.grid import GridOptions, read_grid
+from featurebank.grid.several import train_on_banks
 from featurebank.metrics import ImageScores, Metric, metric_of
 from featurebank.racing.halving import finalists
 from featurebank.racing.outcome import Race
@@ -121,24 +122,28 @@ class Finals:
         return [one.bank for one in done]
 
     def _trained(self, banks: Sequence[Bank]) -> list[RunRecord]:
-        """Returns the runs of the grid on all banks; a budget is divided equally among the banks that are left."""
-        rounds, runs = self.rounds, list[RunRecord]()
-        grid = read_grid(rounds.options.grid)
-        for place, bank in enumerate(banks):
-            budget = None
-            if rounds.options.budget is not None:
-                budget = rounds.clock.left / (len(banks) - place)
-                if budget <= 0:
-                    rounds.unfinished = rounds.unfinished or f"no head was trained on {bank.name}"
-                    break
-            rounds.reporter.say(f"heads on {bank.name}")
-            try:
-                options = GridOptions(taps=[rounds.options.tap], budget=budget, metric=rounds.options.metric)
-                runs += train_grid(bank, grid, options, rounds.reporter)
-            except HeadError as error:
-                if budget is None:
-                    raise
-                rounds.unfinished = rounds.unfinished or str(error)
+        """Returns the runs of the grid on all banks, which share what is left of a budget."""
+        rounds, options = self.rounds, self.rounds.options
+        if not banks:
+            return []
+        budget = None if options.budget is None else rounds.clock.left
+        if budget is not None and budget <= 0:
+            rounds.unfinished = rounds.unfinished or f"no head was trained on {banks[0].name}"
+            return []
+        grid = read_grid(options.grid)
+        try:
+            runs = train_on_banks(
+                banks, grid, GridOptions(taps=[options.tap], budget=budget, metric=options.metric), rounds.reporter
+            )
+        except HeadError as error:
+            if budget is None:
+                raise
+            rounds.unfinished = rounds.unfinished or str(error)
+            return []
+        trained = {run.bank_name for run in runs if not run.failure}
+        for bank in banks:
+            if bank.name not in trained:
+                rounds.unfinished = rounds.unfinished or f"no head was trained on {bank.name}"
         return runs
 
     def _of_parts(self) -> WinnerInterval:

@@ -93,7 +93,7 @@ def test_a_stopped_race_continues_where_it_stopped(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("featurebank.racing.finals.train_grid", stop)
+        patch.setattr("featurebank.racing.finals.train_on_banks", stop)
         with pytest.raises(KeyboardInterrupt):
             run(dataset, names(2, 20), tmp_path, grid)
     done = Counter(contestants)

@@ -23,6 +23,7 @@ from featurebank.metrics import ACCURACY, METRICS, Metric, scores_with_intervals
 from featurebank.runs.comparison import Entry, entries
 from featurebank.runs.ranking import Group, Ranking, best_of, best_value, latest_folds, ranked, simplest, sort_by
 from featurebank.runs.run import RunRecord
+from featurebank.runs.selection import choose_run
 
 pytestmark = pytest.mark.heavy
 
@@ -86,7 +87,7 @@ def test_a_specification_on_two_banks_is_two_competitors() -> None:
         ("large", "a", 2), ("large", "b", 2), ("small", "a", 2), ("small", "b", 2),
     ]  # fmt: skip
     assert [(entry.bank, entry.mean) for entry in entries(runs)][::3] == [("large", 0.7), ("small", 0.5)]
-    assert select(runs).bank_name == "large"
+    assert choose_run(runs).bank_name == "large"
 
 
 def test_the_run_on_the_own_split_is_of_the_bank_that_won_on_folds() -> None:
@@ -96,7 +97,7 @@ def test_the_run_on_the_own_split_is_of_the_bank_that_won_on_folds() -> None:
     ]  # fmt: skip
     own = [make_run("a", 0.9, directory=Path(bank), created="2026-01-03") for bank in ("small", "large")]
     assert latest_folds([*own, *folds]) == 2
-    assert select([*own, *folds]) == own[1]
+    assert choose_run([*own, *folds]) == own[1]
 
 
 def test_folds_count_by_their_images() -> None:

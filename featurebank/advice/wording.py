@@ -121,6 +121,8 @@ def to_label(labelling: Labelling | None) -> str | None:
     if not labelling.queue:
         return "There is nothing to label: the bank has all of these images with a label."
     rest = labelling.unlabelled - labelling.known
+    if labelling.groups >= rest:
+        return "Label the one image." if rest == 1 else f"Label all {rest} images, the most uncertain first."
     return (
         f"Label {counted(labelling.groups, 'image')} of {rest} first: of each group of similar images about which the "
         "head is unsure, the most uncertain one."

@@ -25,6 +25,9 @@ from featurebank.words import counted
 UNLABELLED = "unlabelled-"
 """Prefix of the dataset names of `fb.FeatureBank`'s banks, which hold unlabelled images."""
 
+RACED = "-race"
+"""The end of the dataset names of the banks that hold the parts of a race."""
+
 ALL_OF = "all-of:"
 """The beginning of a name for all banks of a dataset; see `featurebank.bank.comparison.all_of`."""
 

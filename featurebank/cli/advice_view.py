@@ -10,6 +10,8 @@ from featurebank.cli.terminal import echo
 from featurebank.words import between, counted, one_line, percent
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from featurebank.advice.result import Advice, LabelConflict
 
 _SHOWN = 10
@@ -27,9 +29,27 @@ def print_advice(advice: Advice) -> None:
     _print_outliers(advice)
     _print_queue(advice)
     if advice.notes:
+        echo()
         echo("how it was found out:")
     for line in advice.notes:
         echo(f"  {line}")
+
+
+def next_step(csv: Path | None, bank: str | None) -> str:
+    """Returns how labels that look wrong are corrected.
+
+    Args:
+        csv: the file of doubted labels that was written.
+        bank: the bank that the user named.
+
+    Example:
+        >>> next_step(None, None)  # doctest: +NORMALIZE_WHITESPACE
+        "next: 'featurebank advise --csv doubts.csv', correct the column 'label' of doubts.csv, then
+        'featurebank advise --apply doubts.csv'"
+    """
+    file, command = csv or "doubts.csv", "featurebank advise" if bank is None else f"featurebank advise --bank {bank}"
+    first = "" if csv else f"'{command} --csv {file}', "
+    return f"next: {first}correct the column 'label' of {file}, then '{command} --apply {file}'"
 
 
 def _print_labels(advice: Advice) -> None:

@@ -52,6 +52,12 @@ def _heads(settings: Settings) -> list[str]:
     return list(HEADS)
 
 
+def _metrics(settings: Settings) -> list[str]:
+    from featurebank.metrics import METRICS
+
+    return list(METRICS)
+
+
 def _datasets(settings: Settings) -> list[str]:
     from featurebank.dataset import dataset_kinds
 
@@ -61,7 +67,7 @@ def _datasets(settings: Settings) -> list[str]:
 _NAMES: Mapping[str, Callable[[Settings], Iterable[str]]] = {
     "bank": _banks, "banks": _banks, "than": _banks, "run": _runs, "names": _runs, "start": _runs, "grid": _grids,
     "taps": _taps, "tap": _taps, "backbones": _backbones, "network": _backbones, "head": _heads, "listed": _heads,
-    "dataset": _datasets, "folder": _datasets, "test_dataset": _datasets,
+    "metric": _metrics, "dataset": _datasets, "folder": _datasets, "test_dataset": _datasets,
 }  # fmt: skip
 """Maps the name of a parameter to the function that returns its possible values."""
 _OR_PATHS = ("backbones", "network", "dataset", "folder", "test_dataset")

@@ -18,7 +18,10 @@ from featurebank.words import counted
 
 _SHOWN = 10
 _CLASSES = 40
-_BAR = 40
+_BAR, _SHORT_BAR = 40, 20
+"""The longest bar on a wide and on a narrow terminal."""
+_WIDE = 88
+"""Columns of a terminal that has room for all bins of a distribution."""
 _LOOK = {"train": ("█", "blue"), "val": ("▓", "yellow"), "test": ("░", "magenta")}
 """The character and the colour of each split: without colours the characters still differ."""
 _TILE = 16
@@ -54,9 +57,12 @@ def _print_counts(inspection: Inspection, console: Console) -> None:
     totals = inspection.class_totals
     largest = max(1, *totals.values())
     table = tables.table(("class", "images", "", *inspection.splits), right=("images", *inspection.splits))
-    for name in inspection.classes[:_CLASSES]:
+    shown = inspection.classes[:_CLASSES]
+    others = max(map(len, ("class", *shown))) + sum(max(5, len(name)) for name in ("images", *inspection.splits))
+    longest = min(_BAR, max(_SHORT_BAR, console.width - others - 3 * len(table.columns)))
+    for name in shown:
         row = {split: inspection.counts[split][name] for split in inspection.splits}
-        table.add_row(Text(printable(name)), str(totals[name]), _bar(row, largest), *map(str, row.values()))
+        table.add_row(Text(printable(name)), str(totals[name]), _bar(row, largest, longest), *map(str, row.values()))
     table.add_section()
     everything = Text().join(_mark(split, f"{_LOOK[split][0]} {split}  ") for split in inspection.splits)
     table.add_row("all", str(sum(totals.values())), everything, *map(str, inspection.splits.values()))
@@ -68,12 +74,12 @@ def _print_counts(inspection: Inspection, console: Console) -> None:
         )
 
 
-def _bar(row: Mapping[str, int], largest: int) -> Text:
-    """Returns a bar of one part per split; the cumulative counts are rounded, so that errors do not add up."""
+def _bar(row: Mapping[str, int], largest: int, longest: int) -> Text:
+    """Returns a bar of one part per split; cumulative counts are rounded, so that errors do not add up."""
     bar, done, width = Text(), 0, 0
     for split, count in row.items():
         done += count
-        end = round(_BAR * done / largest)
+        end = round(longest * done / largest)
         bar.append(_mark(split, _LOOK[split][0] * (end - width)))
         width = end
     return bar
@@ -97,17 +103,22 @@ def _print_quantiles(inspection: Inspection, console: Console) -> None:
     table = tables.table(("of the images", *names, "from min to max"), right=names)
     measures = {"width, px": inspection.sizes["width"], "height, px": inspection.sizes["height"]}
     for name, values in {**measures, "width / height": inspection.aspect_ratios}.items():
-        table.add_row(name, *(f"{values.quantiles[q]:.4g}" for q in names), _sparkline(values))
+        table.add_row(name, *(f"{values.quantiles[q]:.4g}" for q in names), _sparkline(values, console.width))
     megapixels = inspection.sizes["megapixels"]
-    table.add_row("megapixels", *(f"{megapixels.quantiles[q]:.3g}" for q in names), _sparkline(megapixels))
+    table.add_row(
+        "megapixels", *(f"{megapixels.quantiles[q]:.3g}" for q in names), _sparkline(megapixels, console.width)
+    )
     console.print(table)
 
 
-def _sparkline(values: Distribution) -> str:
-    most = max(values.counts, default=0)
+def _sparkline(values: Distribution, width: int) -> str:
+    bins = list(values.counts)
+    if width < _WIDE:
+        bins = [sum(bins[place : place + 2]) for place in range(0, len(bins), 2)]
+    most = max(bins, default=0)
     levels = " ▁▂▃▄▅▆▇█"
     # Rounded up, so that a bin with one image is visible.
-    return "".join(levels[-(-8 * count // most)] for count in values.counts) if most else ""
+    return "".join(levels[-(-8 * count // most)] for count in bins) if most else ""
 
 
 def _list(counts: Mapping[str, int]) -> str:

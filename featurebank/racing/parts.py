@@ -7,12 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from featurebank.bank.catalog import RACED
 from featurebank.dataset import Dataset
 from featurebank.dataset.splits import TRAIN
 from featurebank.dataset.subset import SelectedPixels, numbers
-
-SUFFIX = "-race"
-"""Of the names of the banks that hold parts."""
 
 
 class PartDataset(Dataset):
@@ -55,7 +53,7 @@ class Parts:
             if isinstance(value := getattr(whole, field.name), np.ndarray) and len(value) == len(whole.ids)
         }
         contents = dataclasses.replace(
-            whole, **columns, name=whole.name + SUFFIX, ids=tuple(whole.ids[position] for position in positions),
+            whole, **columns, name=whole.name + RACED, ids=tuple(whole.ids[position] for position in positions),
             pixels=SelectedPixels(whole.pixels, positions), notes=(), metadata={},
         )  # fmt: skip
         contents = dataclasses.replace(contents, predefined=np.full(len(positions), TRAIN, np.int8))

@@ -136,8 +136,8 @@ def _unknown(name: str, bank: Bank) -> UnknownNameError:
     ids = bank.ids()
     last = name.replace("\\", "/").rsplit("/", 1)[-1]
     alike = [known for known in ids if known == last or known.endswith(f"/{last}")] if last else []
-    hint = f"expected the path of an image, or the id of an image of bank '{bank.name}'"
-    where = f"there is no such file, and none of the bank's {counted(len(ids), 'id')} is near"
+    hint = f"expected the path of an image or of a folder, or the id of an image of bank '{bank.name}'"
+    where = f"there is no such file or folder, and none of the bank's {counted(len(ids), 'id')} is near"
     return unknown_name("image", name, alike[:3] or ids[:_MOST_COMPARED], hint, where_listed=where)
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from featurebank.advice.learning_curve import Forecast, LearningCurve
 from featurebank.advice.power_law import PowerLaws
-from featurebank.advice.result import ClassForecast, Labelling, MixedClasses
+from featurebank.advice.result import ClassForecast, Labelling, MixedClasses, QueuedImage
 from featurebank.advice.wording import conflicts, labels, mixed, more_images, of_classes, outlying, to_label
+
+QUEUED = QueuedImage("a.jpg", 0.1, "rose", 1)
 
 
 def forecast(gain: float, low: float, high: float, more: int = 400) -> Forecast:
@@ -60,6 +64,12 @@ def test_classes_that_cannot_be_separated_come_before_those_that_are_mixed_up() 
         (outlying(0, 9), None),
         (outlying(1, 9), "1 of 9 images resembles no other: check whether it belongs in the dataset."),
         (to_label(None), None),
+        (to_label(Labelling((QUEUED,), 1, 0)), "Label the one image."),
+        (
+            to_label(Labelling((QUEUED, replace(QUEUED, group=2)), 2, 0)),
+            "Label all 2 images, the most uncertain first.",
+        ),
+        (to_label(Labelling((QUEUED,), 2, 0)), "Label 1 image of 2 first: of each group"),
         (to_label(Labelling((), 3, 3)), "There is nothing to label: the bank has all of these images with a label."),
     ],
 )

@@ -19,6 +19,7 @@ from featurebank.heads.catalog import HEADS
     [
         (["heads", "--bank"], "fl", ["flowers-lite0"]), (["cache", "show"], "", ["digits-lite0", "flowers-lite0"]),
         (["export"], "", ["best", "f26f08d2e4"]), (["heads", "--grid"], "qu", ["quick"]),
+        (["race", "--metric"], "bal", ["balanced_accuracy"]),
         (["heads", "--tap"], "b", ["block6d_add:avg"]), (["lead"][:0], "lead", ["leaderboard"]),
     ],
 )  # fmt: skip

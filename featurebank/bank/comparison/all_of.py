@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from featurebank.bank.catalog import ALL_OF, UNLABELLED
+from featurebank.bank.catalog import ALL_OF, RACED, UNLABELLED
 from featurebank.bank.manifest import MANIFEST, Manifest, load_manifest
 from featurebank.errors import BankError, BankNotFoundError, ConfigError, unknown_name
 from featurebank.storage.caches import shown_path
@@ -53,8 +53,8 @@ def dataset_of(name: str | None) -> str | None:
 def banks_of_dataset(cache: Path, dataset: str) -> DatasetBanks:
     """Returns the complete banks of a dataset, of any network, size and precision.
 
-    A part of a dataset (`--limit`, `--per-class`, `--classes`) is a dataset with a name of its own. Its banks are
-    returned if the name of the part is given, or if the cache has no bank of the whole dataset.
+    A part of a dataset (`--limit`, `--per-class`, `--classes`, the parts of a race) is a dataset with a name of its
+    own. Its banks are returned if the name of the part is given, or if the cache has no bank of the whole dataset.
 
     Args:
         cache: the cache.
@@ -107,7 +107,7 @@ def _name_of(dataset: str, manifests: Iterable[Manifest]) -> str:
         return dataset
     found = [name for name, record in records.items() if _places(str(record.get("spec", ""))) & _places(dataset)]
     found = found or [name for name, record in records.items() if _base(name, record) == dataset]
-    whole = [name for name in found if not records[name].get("subset")]
+    whole = [name for name in found if not records[name].get("subset") and not name.endswith(RACED)]
     names = sorted(whole or found)
     if not names:
         raise unknown_name(

@@ -20,6 +20,10 @@ _REMEDY = (
     "same --split, --seed and --groups, or name only banks that hold the same images"
 )
 
+_CORRECTED = (
+    "labels of one of them were corrected: 'featurebank advise --apply FILE.csv --bank BANK' corrects those of another"
+)
+
 
 def check_same_images(banks: Sequence[Bank]) -> None:
     """Checks that banks hold the same images, classes, labels, splits, groups and weights; ids and features may differ.
@@ -38,7 +42,8 @@ def check_same_images(banks: Sequence[Bank]) -> None:
     counts = Counter(table.identity for table in tables)
     reference = max(tables, key=lambda table: counts[table.identity])  # the first, if several are as frequent
     problems = [line for table in tables if table.identity != reference.identity for line in _lines(table, reference)]
-    message = f"{problem_lines(problems)}\n{_REMEDY}"
+    corrected = any(table.bank.manifest.dataset.get("corrections") for table in tables)
+    message = "\n".join([problem_lines(problems), *[_CORRECTED] * corrected, _REMEDY])
     raise ConfigError(message)
 
 

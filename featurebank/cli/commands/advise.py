@@ -109,12 +109,14 @@ def _advise(settings: Settings, bank: str | None, options: dict[str, Any], *, fo
     if as_json:
         print_json({**advice.to_json(), **{name: path and str(path) for name, path in files.items()}})
         return
-    from featurebank.cli.advice_view import print_advice
+    from featurebank.cli.advice_view import next_step, print_advice
 
     print_advice(advice)
     for name, path in files.items():
         if path:
             echo(f"{name.removesuffix('_csv')}: {path}")
+    if any(one.is_doubted for one in advice.label_errors):
+        echo(next_step(tables["label_errors"], bank))
 
 
 def _json(done: Relabelling) -> dict[str, Any]:

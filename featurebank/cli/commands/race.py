@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from featurebank.racing.outcome import RoundScore
 
 _SHOWN = 5
+_FIRST_TO_GO = ("images", "images/s", "LogME")
+"""Columns that a narrow terminal lacks: the images stand above the table, and --json has all."""
 
 
 @click.command()
@@ -90,19 +92,27 @@ def race_json(result: Race) -> dict[str, Any]:
 
 def print_round(scores: Sequence[RoundScore]) -> None:
     """Prints the table of one round."""
-    from featurebank.cli.tables import print_table
+    from featurebank.cli.tables import fitting_columns, print_table
 
-    numbers = ("images", "LOO acc", "LOO loss", "behind", "LogME", "images/s")
-    print_table(("backbone", *numbers, "decision"), map(_cells, scores), right=numbers, whole=("backbone",))
+    rows = [_cells(one) for one in scores]
+    columns = fitting_columns({name: [row[name] for row in rows] for name in rows[0]}, "backbone", _FIRST_TO_GO)
+    print_table(
+        columns, ([row[name] for name in columns] for row in rows), whole=("decision",),
+        right=[name for name in columns if name not in {"backbone", "decision"}],
+    )  # fmt: skip
 
 
-def _cells(one: RoundScore) -> list[str]:
-    behind = "-" if one.decision == "best" else f"{one.distance:.1f} s.e."
-    rate = "-" if one.images_per_second is None else f"{one.images_per_second:.1f}"
-    return [
-        one.candidate, str(one.images), f"{one.accuracy:.4f}", f"{one.loss:.4f}", behind, f"{one.logme:.3f}", rate,
-        one.decision,
-    ]  # fmt: skip
+def _cells(one: RoundScore) -> dict[str, str]:
+    return {
+        "backbone": one.candidate,
+        "images": str(one.images),
+        "LOO acc": f"{one.accuracy:.4f}",
+        "LOO loss": f"{one.loss:.4f}",
+        "behind": "-" if one.decision == "best" else f"{one.distance:.1f} s.e.",
+        "LogME": f"{one.logme:.3f}",
+        "images/s": "-" if one.images_per_second is None else f"{one.images_per_second:.1f}",
+        "decision": one.decision,
+    }
 
 
 def _leaderboard(result: Race) -> str:

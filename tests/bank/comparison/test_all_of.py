@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from featurebank.bank.catalog import find_bank_path
+from featurebank.bank.catalog import RACED, find_bank_path
 from featurebank.bank.comparison.all_of import banks_of_dataset, dataset_name, dataset_of
 from featurebank.bank.writer import BankWriter
 from featurebank.errors import BankNotFoundError, ConfigError, UnknownNameError
@@ -49,6 +49,15 @@ def test_a_part_of_a_dataset_counts_if_it_is_named_or_alone(save: Save, tmp_path
     assert banks_of_dataset(tmp_path / "cache", "photos").paths == (whole,)
     assert banks_of_dataset(tmp_path / "cache", "/photos").paths == (whole,)
     assert banks_of_dataset(tmp_path / "cache", "photos-0123ab-456789").paths == (part,)
+
+
+def test_the_parts_of_a_race_are_not_the_dataset(save: Save, tmp_path: Path) -> None:
+    part = save("part", f"photos-0123ab{RACED}")
+    assert banks_of_dataset(tmp_path / "cache", "/photos").paths == (part,)
+    whole = save("whole", "photos-0123ab")
+    for text in ("photos", "/photos", "photos-0123ab"):
+        assert banks_of_dataset(tmp_path / "cache", text).paths == (whole,), text
+    assert banks_of_dataset(tmp_path / "cache", f"photos-0123ab{RACED}").paths == (part,)
 
 
 def test_an_unfinished_bank_is_left_out_with_a_line(save: Save, tmp_path: Path) -> None:

@@ -43,6 +43,18 @@ def differences(*banks: Bank) -> list[str]:
     return lines
 
 
+def test_corrected_labels_can_be_corrected_in_the_other_bank_as_well(save: Save) -> None:
+    def relabelled(items: Items) -> Items:
+        return replace(items, labels=np.where(np.arange(COUNT) == 0, 1 - items.labels[0], items.labels))
+
+    *_, advice = differences(save("a"), save("b", relabelled, corrections=[]))
+    assert "advise" not in advice
+    *_, advice = differences(
+        save("c"), save("d", relabelled, corrections=[{"digest": "0" * 32, "was": "a", "label": "b"}])
+    )
+    assert "'featurebank advise --apply FILE.csv --bank BANK' corrects those of another" in advice
+
+
 def test_networks_and_names_of_files_may_differ(save: Save) -> None:
     renamed = save("renamed", lambda items: replace(items, ids=[f"other/{name}" for name in items.ids]))
     check_same_images([save("a"), save("b"), renamed])

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from featurebank.bank import Bank
+from featurebank.cli.advice_view import next_step
 
 pytestmark = pytest.mark.heavy
 
@@ -87,3 +88,15 @@ def test_problems_have_a_line_each(ask: Callable[..., Answer], leaky_bank: Bank,
     assert "name two files" in ask("--csv", one, "--queue", tmp_path / "." / "one.csv", code=2)[1]
     assert "unknown tap ''" in ask("--tap", "", code=1)[1]
     assert "--apply only relabels" in ask("--apply", file, "--top", 3, code=2)[1]
+
+
+@pytest.mark.parametrize(
+    ("csv", "bank", "expected"),
+    [
+        ("a.csv", None, "next: correct the column 'label' of a.csv, then 'featurebank advise --apply a.csv'"),
+        ("a.csv", "b", "next: correct the column 'label' of a.csv, then 'featurebank advise --bank b --apply a.csv'"),
+        (None, "b", "next: 'featurebank advise --bank b --csv doubts.csv', correct the column 'label' of doubts.csv"),
+    ],
+)
+def test_the_next_step_names_the_file_and_the_bank(csv: str | None, bank: str | None, expected: str) -> None:
+    assert next_step(csv and Path(csv), bank).startswith(expected)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from rich.console import Console
 
 from featurebank import inspect_dataset, load_dataset
@@ -140,6 +141,21 @@ def test_a_terminal_with_colours_gets_pictures(found: Inspection) -> None:
     text = drawn(red, 100)
     assert "\x1b[38;2;200;10;20;48;2;200;10;20m▀" in text
     assert text.count("▀") == 2 * 5 * 16 * 8  # two classes, as many as fit beside each other, sixteen by sixteen pixels
+
+
+def test_bars_and_distributions_are_not_wrapped_at_80_columns(tmp_path: Path) -> None:
+    for number in range(12):
+        path = tmp_path / "photos" / ("ant", "sunflowers")[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (100 + number, 180 - 7 * number), (20 * number, 0, 0)).save(path)
+    found = inspect_dataset(load_dataset(str(tmp_path / "photos")))
+    for width in (80, 140):
+        text = drawn(found, width, terminal=False)
+        names = [line.split("  ")[0].strip() for line in text.splitlines()]
+        assert names[names.index("ant") : names.index("all")] == ["ant", "sunflowers", ""], text
+        assert names[names.index("width, px") :][:4] == ["width, px", "height, px", "width / height", "megapixels"], (
+            text
+        )
 
 
 @pytest.mark.parametrize("size", [(16, 40), (48, 32), (8, 8)])

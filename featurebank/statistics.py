@@ -30,7 +30,7 @@ def proportion_interval(share: float, count: float, z: float = Z) -> tuple[float
         return 0.0, 1.0
     centre = (share + z * z / (2 * count)) / (1 + z * z / count)
     half = z * sqrt(share * (1 - share) / count + z * z / (4 * count * count)) / (1 + z * z / count)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))  # also after rounding
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float]:

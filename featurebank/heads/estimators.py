@@ -23,7 +23,7 @@ from featurebank.heads.exact.transforms import Steps
 from featurebank.heads.inputs import one_line_errors
 from featurebank.heads.keras_layers import dense, flat
 from featurebank.heads.weighted import WeightedHead
-from featurebank.system.validation import count, optional, refuse, switch
+from featurebank.system.validation import ParameterCheck, count, optional, refuse, switch
 from featurebank.training.activations import softmax
 from featurebank.training.class_weights import ClassWeight, class_weight_check, weights_of_classes
 
@@ -58,7 +58,13 @@ class EstimatorHead(WeightedHead):
     def check(self) -> None:
         """Raises HeadError where a parameter of the steps before is wrong; the estimator checks its own."""
         checks = [switch("standardize", self.standardize), optional(count("pca", self.pca))]
-        refuse(type(self).__name__, [*checks, class_weight_check(self.class_weight)])
+        refuse(type(self).__name__, [*checks, class_weight_check(self.class_weight), self._weighting_check()])
+
+    def _weighting_check(self) -> ParameterCheck:
+        """Checks that classes are weighted only where the estimator can weight images."""
+        can = self.class_weight is None or self.estimator is None or has_fit_parameter(self.estimator, "sample_weight")
+        name = type(self.estimator).__name__
+        return ParameterCheck("class_weight", self.class_weight, f"none, as {name} cannot weight images", can)
 
     def wrong_values(self, names: Iterable[str]) -> Iterator[tuple[str, str]]:
         """Yields what is wrong with the values of parameters, also by the estimator's own table."""

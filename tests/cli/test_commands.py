@@ -171,7 +171,7 @@ def test_leaderboard_sorts_cuts_and_writes_csv(place: Path, tmp_path: Path) -> N
     assert losses == sorted(losses)
     assert len(losses) == 2
     lines = (tmp_path / "runs.csv").read_text().splitlines()
-    assert lines[0].startswith("run,name,head,params,tap,views,seed,seconds,train_accuracy")
+    assert lines[0].startswith("run,name,head,params,tap,views,seed,seconds,bank,train_accuracy")
     assert len(lines) >= 4
 
 

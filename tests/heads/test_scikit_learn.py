@@ -51,6 +51,9 @@ EXPECTED: dict[str, dict[str, str]] = {
     **{kind: {WEIGHTS: BATCHES} for kind in HEADS if kind_of(kind).is_neural},
     "svm": {WEIGHTS: "libsvm stops at a tolerance of .001; scikit-learn's SVC has the same exception"},
     "random_forest": {WEIGHTS: "each tree draws images, not weights; scikit-learn's forest has the same exception"},
+    "lda": {"check_sample_weights_shape": "features are constant within each class, and the error says so"},
+    "knn": {"check_class_weight_classifiers": "neighbours cannot weight classes, and the error says so"},
+    "nearest_mean": {"check_class_weight_classifiers": "the weight of a class does not move its mean"},
     "xgboost_pca": {
         WEIGHTS: BINS,
         "check_methods_subset_invariance": "XGBoost splits at values of training images; their components, computed "

@@ -57,7 +57,7 @@ def test_from_a_run_to_answers(ask: Ask, runs: list[RunRecord], bank: Bank, phot
     out, _ = ask("predict", "model.keras", photos, "--top", 1, "--json")
     answers = json.loads(out)
     assert len(answers) == 24
-    assert set(answers[0]) == {"file", "label", "probability", "top"}
+    assert set(answers[0]) == {"file", "label", "probability", "top", "unlike", "likeness"}
     assert len(answers[0]["top"]) == 1
     out, _ = ask("predict", "model.keras", photos / "ant")
     assert "ant" in out
@@ -76,7 +76,16 @@ def test_a_line_an_image_and_a_csv_file(ask: Ask, runs: list[RunRecord], photos:
     assert all(Path(row[0]).is_file() for row in rows)
     written = Path("told.csv").read_text(encoding="utf-8").splitlines()
     told = {row["file"]: row for row in csv.DictReader(written)}
-    assert list(told[str(long)]) == ["file", "label", "probability", "label_2", "probability_2", "error"]
+    assert list(told[str(long)]) == [
+        "file",
+        "label",
+        "probability",
+        "label_2",
+        "probability_2",
+        "error",
+        "unlike",
+        "likeness",
+    ]
     for file, label, probability, _ in rows:
         assert told[file]["label"] == label
         assert not label or f"{float(told[file]['probability']):.1%}" == probability

@@ -62,6 +62,7 @@ class Stand:
         self._shapes = {tap: tuple(tensor.shape[1:]) for tap, tensor in backbone.tap_model(section.taps).output.items()}
         self.taps = list(section.taps)
         self.views = section.views
+        self.classes = ("ant", "bee", "cow")
         self.recipe = backbone.recipe
         self.manifest = SimpleNamespace(source=recorded_source(backbone))
 

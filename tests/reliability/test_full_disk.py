@@ -286,7 +286,7 @@ def test_a_grid_of_heads(child: Start, ended: Ended, disk: Disk, tmp_path: Path)
     grid = tmp_path / "grid.toml"
     grid.write_text('[[head]]\nkind = "ridge"\nalpha = [1, 10, 100]\n[[head]]\nkind = "knn"\nn_neighbors = [1, 5]\n')
     heads = ("-q", "--cache", disk.path, "heads", "--grid", grid, "--json")
-    filler = disk.fill(16)  # room for the largest head, and not for all five records beside it
+    filler = disk.fill(24)  # room for the largest head and its predictions, and not for all five records beside it
     one_line(ended(child(*heads), 1)[1])
     assert files_of(path) == before
     runs = path / "runs"

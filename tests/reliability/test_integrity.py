@@ -72,6 +72,7 @@ def path(
         *[".h5"] * 6,
         ".head",
         *[".json"] * 7,
+        *[".npz"] * 6,
         *[".page"] * 2,
     ]
     return bank.path

@@ -47,10 +47,10 @@ What does not stop the work is a warning, which Python's filters can hide or rai
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
-from featurebank.words import one_line
+from featurebank.words import one_line, problem_lines
 
 
 class FeatureBankError(Exception):
@@ -248,6 +248,18 @@ def unknown_name(
         advice = f"{len(names)} are known"
     message = f"unknown {kind} '{one_line(text, 80)}': {one_line(advice)}"
     return UnknownNameError(f"{message}; {hint}" if hint else message)
+
+
+def raise_all(problems: Sequence[FeatureBankError]) -> None:
+    """Raises one error for all problems, if there are any: the problem itself, if it is the only one.
+
+    Example:
+        >>> raise_all([])
+    """
+    if len(problems) == 1:
+        raise problems[0]
+    if problems:
+        raise ConfigError(problem_lines(str(problem) for problem in problems))
 
 
 def __dir__() -> list[str]:

@@ -9,8 +9,9 @@ import numpy as np
 
 from featurebank.errors import ConfigError
 from featurebank.heads.kinds import HeadKind
+from featurebank.metrics import metric_of
 from featurebank.system import digest
-from featurebank.training.monitors import MONITOR, identified_monitor
+from featurebank.training.monitors import LOSS, MONITOR, identified_monitor, metric_name
 
 
 def recorded_params(params: Mapping[str, Any], classes: Sequence[str]) -> dict[str, Any]:
@@ -26,7 +27,7 @@ def recorded_params(params: Mapping[str, Any], classes: Sequence[str]) -> dict[s
 def unrecordable(kind: HeadKind, params: Mapping[str, Any], classes: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Yields the name and the problem of each parameter whose value a record cannot hold.
 
-    It has no form in JSON, or it is a monitor whose file of costs cannot be used.
+    It has no form in JSON, or it is a monitor whose class or file of costs cannot be used.
 
     Args:
         kind: the kind of the head.
@@ -39,6 +40,7 @@ def unrecordable(kind: HeadKind, params: Mapping[str, Any], classes: Sequence[st
         except (TypeError, ValueError) as error:
             yield name, f"head '{kind.name}' has a parameter that a run's record cannot hold: {name}: {error}"
     try:
+        metric_of(metric_name(str(params.get(MONITOR, LOSS))), classes)
         identified_monitor(params, classes)
     except ConfigError as error:
         yield MONITOR, f"head '{kind.name}': {error}"

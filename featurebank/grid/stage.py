@@ -15,7 +15,7 @@ from typing import Protocol
 from featurebank.bank import Bank
 from featurebank.bank.locks.claims import Claims
 from featurebank.bank.vectors import positions_in
-from featurebank.errors import BankWarning, ConfigError, DatasetWarning, FeatureBankError, HeadError
+from featurebank.errors import BankWarning, ConfigError, DatasetWarning, FeatureBankError, HeadError, raise_all
 from featurebank.fitting.checks import check_splits
 from featurebank.fitting.folds import check_folds
 from featurebank.fitting.spec import HeadSpec
@@ -80,7 +80,17 @@ def train_grid(
         make_runner: makes what trains the jobs.
     """
     clock = Clock(options.budget)
-    specs = expand(grid, bank, options.taps, views=options.views, sample=sample_size(bank, options), reporter=reporter)
+    problems, specs = list[FeatureBankError](), list[HeadSpec]()
+    try:
+        metric_of(options.metric, bank.classes)
+    except ConfigError as error:
+        problems.append(error)
+    try:
+        images = sample_size(bank, options)
+        specs = expand(grid, bank, options.taps, views=options.views, sample=images, reporter=reporter)
+    except ConfigError as error:
+        problems.append(error)
+    raise_all(problems)
     return train_specs(bank, specs, options, clock, reporter=reporter, make_runner=make_runner)
 
 
@@ -211,10 +221,7 @@ def check_metrics(specs: Sequence[HeadSpec], options: GridOptions, classes: Sequ
             metric_of(name, classes)
         except FeatureBankError as error:
             problems.append(error)
-    if len(problems) == 1:
-        raise problems[0]
-    if problems:
-        raise ConfigError("; ".join(map(str, problems)))
+    raise_all(problems)
     metric = metric_of(options.metric, classes)
     _check_scores(specs, metric)
     return metric

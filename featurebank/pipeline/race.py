@@ -6,10 +6,11 @@ from pathlib import Path
 
 from featurebank.backbone import Backbone, load_network
 from featurebank.dataset import Dataset
+from featurebank.errors import raise_all
 from featurebank.extraction.cut_budget import is_budget
 from featurebank.pipeline.config import Pipeline
 from featurebank.racing import Race, RaceOptions, run_race
-from featurebank.racing.candidates import load_candidates, refuse
+from featurebank.racing.candidates import load_candidates
 from featurebank.system.progress import Reporter
 
 
@@ -22,7 +23,7 @@ def networks_of(pipeline: Pipeline) -> list[Backbone]:
     if pipeline.race is None:
         return [load_network(pipeline.extract.backbone, pipeline.extract)]
     candidates, errors = load_candidates(pipeline.race.backbones, pipeline.extract)
-    refuse(errors)
+    raise_all(errors)
     return [candidate.backbone for candidate in candidates]
 
 

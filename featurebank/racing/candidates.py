@@ -9,7 +9,6 @@ from pathlib import Path
 
 from featurebank.backbone import Backbone, BackboneOptions, is_user_network, load_network
 from featurebank.errors import ConfigError, FeatureBankError
-from featurebank.words import problem_lines
 
 _SIZE = re.compile(r"(\d+)px")
 FEWEST = 2
@@ -87,14 +86,6 @@ def load_candidates(
         what = f"only '{candidates[0].name}'" if candidates else f"{len(names)} backbones"
         errors.append(ConfigError(f"{what} would race: expected at least two; 'featurebank extract' runs one"))
     return candidates, errors
-
-
-def refuse(errors: Sequence[FeatureBankError]) -> None:
-    """Raises one error for all problems, if there are any: the problem itself, if it is the only one."""
-    if len(errors) == 1:
-        raise errors[0]
-    if errors:
-        raise ConfigError(problem_lines(str(error) for error in errors))
 
 
 def _load(name: str | Backbone, options: BackboneOptions) -> Candidate:

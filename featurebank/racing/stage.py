@@ -10,13 +10,13 @@ from featurebank.backbone import Backbone, BackboneOptions
 from featurebank.dataset import Dataset
 from featurebank.dataset.splits import VAL
 from featurebank.engine.store import EngineStore
-from featurebank.errors import DatasetError, FeatureBankError
+from featurebank.errors import DatasetError, FeatureBankError, raise_all
 from featurebank.extraction import ExtractOptions, fingerprint_memory
 from featurebank.extraction.request import check_request
 from featurebank.grid import read_grid
 from featurebank.grid.time_budget import Clock
 from featurebank.metrics import metric_of
-from featurebank.racing.candidates import Candidate, load_candidates, refuse
+from featurebank.racing.candidates import Candidate, load_candidates
 from featurebank.racing.finals import Finals
 from featurebank.racing.halving import LEAST_PER_CLASS, first_part
 from featurebank.racing.options import RaceOptions
@@ -67,7 +67,7 @@ def run_race(
         dataset.fingerprint(advance, fingerprint_memory(place))
     parts = Parts(dataset)
     candidates, errors = load_candidates(backbones, network or BackboneOptions())
-    refuse([*errors, *_wrong_options(dataset, candidates, options, place), *_too_small(dataset, parts, options)])
+    raise_all([*errors, *_wrong_options(dataset, candidates, options, place), *_too_small(dataset, parts, options)])
     with EngineStore() as store:
         rounds = RaceRounds(parts, candidates, options, clock, place, reporter, store, show)
         rounds.run()

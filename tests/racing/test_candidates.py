@@ -6,8 +6,8 @@ import pytest
 
 import featurebank as fb
 from featurebank.backbone import BackboneOptions
-from featurebank.errors import ConfigError, UnknownNameError
-from featurebank.racing.candidates import load_candidates, parse_candidate, refuse
+from featurebank.errors import ConfigError, UnknownNameError, raise_all
+from featurebank.racing.candidates import load_candidates, parse_candidate
 
 LITE = "efficientnet_lite0"
 
@@ -41,7 +41,7 @@ def test_all_problems_come_at_once() -> None:
     candidates, errors = load_candidates(["nope", f"{LITE}@random:0", f"{LITE}@random:0@224px"], BackboneOptions())
     assert [one.name for one in candidates] == [f"{LITE}@random:0"]
     with pytest.raises(ConfigError) as caught:
-        refuse(errors)
+        raise_all(errors)
     assert len(str(caught.value).splitlines()) == 2
     assert "unknown backbone 'nope'" in str(caught.value)
     assert f"'{LITE}@random:0@224px' is the same network as '{LITE}@random:0'" in str(caught.value)
@@ -49,7 +49,7 @@ def test_all_problems_come_at_once() -> None:
 
 def test_one_candidate_is_no_race() -> None:
     with pytest.raises(ConfigError, match="only 'efficientnet_lite0@random:0' would race: expected at least two"):
-        refuse(load_candidates([f"{LITE}@random:0"], BackboneOptions())[1])
+        raise_all(load_candidates([f"{LITE}@random:0"], BackboneOptions())[1])
     with pytest.raises(UnknownNameError, match="nope"):
-        refuse(load_candidates(["nope", LITE], BackboneOptions(weights="random:0"))[1])
-    refuse([])
+        raise_all(load_candidates(["nope", LITE], BackboneOptions(weights="random:0"))[1])
+    raise_all([])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from featurebank.dataset.core import Contents, Dataset
@@ -76,6 +76,7 @@ def connected(dataset: Dataset) -> list[set[str]]:
     return [ids for ids, _ in parts]
 
 
+@settings(max_examples=30)
 @given(photos, changes, st.integers(0, 99))
 def test_no_group_and_no_content_ever_stands_on_two_sides(files: Files, steps: list, seed: int) -> None:
     for state in (files, change(files, steps)):
@@ -83,6 +84,7 @@ def test_no_group_and_no_content_ever_stands_on_two_sides(files: Files, steps: l
             assert all(len(splits) == 1 for splits in sides(load(state, seed=seed)).values())
 
 
+@settings(max_examples=30)
 @given(photos, changes, st.dictionaries(st.sampled_from("abcdefgh"), st.sampled_from([TRAIN, VAL, TEST])))
 def test_given_splits_stay_and_keep_groups_whole(files: Files, steps: list, given_splits: dict[str, int]) -> None:
     state = change(files, steps) or files
@@ -94,6 +96,7 @@ def test_given_splits_stay_and_keep_groups_whole(files: Files, steps: list, give
             assert split == given_splits[name[0]]
 
 
+@settings(max_examples=30)
 @given(photos, changes)
 def test_what_happens_to_other_components_moves_no_image(files: Files, steps: list) -> None:
     after = load(change(files, steps) or files)
@@ -105,6 +108,7 @@ def test_what_happens_to_other_components_moves_no_image(files: Files, steps: li
         assert new[name] == splits[name]
 
 
+@settings(max_examples=30)
 @given(photos)
 def test_components_are_those_of_the_graph_of_groups_and_contents(files: Files) -> None:
     dataset = load(files)

@@ -13,10 +13,9 @@ from featurebank.bank import Bank
 from featurebank.bank.comparison.same_images import check_same_images
 from featurebank.errors import HeadError
 from featurebank.fitting.spec import HeadSpec
-from featurebank.grid.expand import expand_on
 from featurebank.grid.files import Grid
 from featurebank.grid.options import GridOptions
-from featurebank.grid.stage import MakeRunner, in_this_process, sample_size, train_grid, train_specs
+from featurebank.grid.stage import MakeRunner, expanded, in_this_process, train_grid, train_specs
 from featurebank.grid.time_budget import Clock
 from featurebank.metrics import metric_of
 from featurebank.runs.ranking import ranked
@@ -53,8 +52,7 @@ def train_on_banks(
         return train_grid(listed[0], grid, options, reporter, make_runner)
     check_same_images(listed)
     clock = Clock(options.budget)
-    size = sample_size(listed[0], options)
-    heads = expand_on(grid, listed, options.taps, views=options.views, sample=size, reporter=reporter)
+    heads = expanded(grid, listed, options, reporter)
     plans = [(bank, specs) for bank, specs in zip(listed, heads, strict=True) if specs]
     results = _train_all(plans, options, clock, reporter, make_runner)
     return _in_order(results, options, listed[0])

@@ -20,7 +20,7 @@ from featurebank.fitting.checks import check_splits
 from featurebank.fitting.folds import check_folds
 from featurebank.fitting.spec import HeadSpec
 from featurebank.fitting.weights import training_images
-from featurebank.grid.expand import expand
+from featurebank.grid.expand import expand_on
 from featurebank.grid.files import Grid
 from featurebank.grid.jobs import Job, job, plan
 from featurebank.grid.journal import Journal
@@ -34,7 +34,6 @@ from featurebank.runs.ranking import ranked
 from featurebank.runs.run import RunRecord
 from featurebank.system.alike import enumerate_some
 from featurebank.system.progress import SILENT, Reporter
-from featurebank.training.monitors import LOSS, metric_name
 from featurebank.words import counted, every
 
 
@@ -80,18 +79,36 @@ def train_grid(
         make_runner: makes what trains the jobs.
     """
     clock = Clock(options.budget)
-    problems, specs = list[FeatureBankError](), list[HeadSpec]()
+    (specs,) = expanded(grid, [bank], options, reporter)
+    return train_specs(bank, specs, options, clock, reporter=reporter, make_runner=make_runner)
+
+
+def expanded(
+    grid: Grid, banks: Sequence[Bank], options: GridOptions, reporter: Reporter = SILENT
+) -> list[list[HeadSpec]]:  # fmt: skip
+    """Returns the heads of a grid for each bank, after a check of the metric that ranks them.
+
+    Args:
+        grid: the grid.
+        banks: one bank, or several that hold the same images.
+        options: how the heads are trained.
+        reporter: see `expand_on`.
+
+    Raises:
+        UnknownNameError, ConfigError: the metric is invalid, or the grid has errors; the message has all problems.
+    """
+    problems, heads = list[FeatureBankError](), list[list[HeadSpec]]()
     try:
-        metric_of(options.metric, bank.classes)
+        metric_of(options.metric, banks[0].classes)
     except ConfigError as error:
         problems.append(error)
     try:
-        images = sample_size(bank, options)
-        specs = expand(grid, bank, options.taps, views=options.views, sample=images, reporter=reporter)
+        size = sample_size(banks[0], options)
+        heads = expand_on(grid, banks, options.taps, views=options.views, sample=size, reporter=reporter)
     except ConfigError as error:
         problems.append(error)
     raise_all(problems)
-    return train_specs(bank, specs, options, clock, reporter=reporter, make_runner=make_runner)
+    return heads
 
 
 def train_specs(
@@ -110,7 +127,8 @@ def train_specs(
     """
     if options.runs is not None:
         specs = sample(specs, options.runs)
-    metric = check_metrics(specs, options, bank.classes)
+    metric = metric_of(options.metric, bank.classes)
+    _check_scores(specs, metric)
     first_fold = options.fold_list(bank)[0]
     protocol = 1 if first_fold is None else first_fold.protocol
     journal = Journal(bank, reporter, protocol, metric=metric)
@@ -207,27 +225,8 @@ class _GridRun:
         return [self._journal.runs[planned.run]] if planned.run in self._journal.runs else []
 
 
-def check_metrics(specs: Sequence[HeadSpec], options: GridOptions, classes: Sequence[str]) -> Metric:
-    """Returns the metric that ranks heads, after a check of it and of what the heads monitor.
-
-    Raises:
-        UnknownNameError, ConfigError: a metric, a class or a file of costs is invalid, or heads say no more than a
-            class for each image, but the metric needs probabilities; the message has all problems.
-    """
-    names = [options.metric, *(metric_name(str(spec.params.get("monitor", LOSS))) for spec in specs)]
-    problems: list[FeatureBankError] = []
-    for name in dict.fromkeys(names):
-        try:
-            metric_of(name, classes)
-        except FeatureBankError as error:
-            problems.append(error)
-    raise_all(problems)
-    metric = metric_of(options.metric, classes)
-    _check_scores(specs, metric)
-    return metric
-
-
 def _check_scores(specs: Sequence[HeadSpec], metric: Metric) -> None:
+    """Raises ConfigError if heads say no more than a class for each image, but the metric needs probabilities."""
     silent = {} if not metric.needs_scores else {spec.kind: spec for spec in specs if not spec.gives_scores}
     if silent:
         message = (

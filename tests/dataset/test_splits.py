@@ -6,8 +6,10 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import file_changes
 import numpy as np
 import pytest
+from file_changes import change
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -47,26 +49,7 @@ def test_adding_removing_duplicating_and_reordering_moves_no_image(
 
 
 names = st.builds("{}/{}.png".format, st.sampled_from(["ant", "bee", "cat/deep"]), st.integers(0, 9))
-changes = st.lists(
-    st.tuples(st.just("add"), names, st.binary(max_size=4))
-    | st.tuples(st.just("remove"), names, names)
-    | st.tuples(st.just("rename"), names, names)
-    | st.tuples(st.just("duplicate"), names, names),
-    max_size=8,
-)
-
-
-def change(files: dict[str, bytes], steps: list[tuple[str, str, str | bytes]]) -> dict[str, bytes]:
-    """Returns the files {id: content} after some of them were added, removed, renamed or duplicated."""
-    files = dict(files)
-    for what, name, other in steps:
-        if isinstance(other, bytes):
-            files[name] = other
-        elif name in files:
-            content = files[name] if what == "duplicate" else files.pop(name)
-            if what != "remove":
-                files[other] = content
-    return files
+changes = file_changes.changes(names, st.binary(max_size=4))
 
 
 def loaded_splits(root: Path, files: dict[str, bytes], prefixes: list[str], seed: int) -> dict[tuple[str, bytes], int]:

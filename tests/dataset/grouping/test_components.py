@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import file_changes
 import numpy as np
+from file_changes import change
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,25 +24,7 @@ Files = dict[str, bytes]
 names = st.builds("{}/{}.png".format, st.sampled_from("abcdefgh"), st.integers(0, 5))
 contents = st.binary(max_size=1)
 photos = st.dictionaries(names, contents, min_size=2, max_size=30).filter(lambda files: len({n[0] for n in files}) > 1)
-changes = st.lists(
-    st.tuples(st.just("add"), names, contents)
-    | st.tuples(st.just("remove"), names, names)
-    | st.tuples(st.just("rename"), names, names)
-    | st.tuples(st.just("duplicate"), names, names),
-    max_size=8,
-)
-
-
-def change(files: Files, steps: list[tuple[str, str, str | bytes]]) -> Files:
-    files = dict(files)
-    for what, name, other in steps:
-        if isinstance(other, bytes):
-            files[name] = other
-        elif name in files:
-            content = files[name] if what == "duplicate" else files.pop(name)
-            if what != "remove":
-                files[other] = content
-    return files
+changes = file_changes.changes(names, contents)
 
 
 def load(files: Files, given_splits: dict[str, int] | None = None, seed: int = 0) -> Dataset:

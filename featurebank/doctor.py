@@ -120,7 +120,7 @@ def _bucket(cache: Path) -> Iterator[Finding]:
     except BankReadOnlyError as error:
         yield Finding("conditional writes", ok=True, found=f"not tried: {error.strerror}")
     except FeatureBankError as error:
-        yield Finding("bucket", ok=False, found=str(error), remedy="see docs/storage.md")
+        yield Finding("bucket", ok=False, found=str(error), remedy="see docs/guide/storage.md")
     limit = f", at most {mirror.limit / 1e9:.1f} GB" if mirror.limit is not None else ""
     yield Finding("mirror", ok=True, found=f"{mirror.used_bytes() / 1e9:.1f} GB of shards and models{limit}")
 

@@ -857,7 +857,7 @@ def names_of(path: Path) -> frozenset[str]:
 def test_names_in_texts_and_benchmarks_are_there() -> None:
     """Whatever documents, comments and benchmarks call by its dotted name exists under that name."""
     root = TESTS.parent
-    texts = [root / "README.md", *(root / "docs").glob("*.md"), *files(), *(root / "benchmarks").rglob("*.py")]
+    texts = [root / "README.md", *(root / "docs").rglob("*.md"), *files(), *(root / "benchmarks").rglob("*.py")]
     wrong = []
     for path in texts:
         text = path.read_text(encoding="utf-8")

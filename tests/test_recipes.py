@@ -1,4 +1,4 @@
-"""The recipes of docs/scale.md work: those that need only this machine run, and Slurm's job script is built."""
+"""The recipes of docs/guide/scale.md work: those that need only this machine run, and Slurm's job script is built."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from featurebank.bank.catalog import banks_of
 pytestmark = pytest.mark.heavy
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGE = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "guide" / "scale.md").read_text(encoding="utf-8")
 
 
 def block(language: str, word: str) -> str:

@@ -1,4 +1,4 @@
-"""The notebook docs/tour.ipynb runs from its first to its last cell, and is stored without results."""
+"""The notebook docs/tutorials/tour.ipynb runs from its first to its last cell, and is stored without results."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kernels import kernel
 
 pytestmark = pytest.mark.heavy
 
-TOUR = Path(__file__).resolve().parents[1] / "docs" / "tour.ipynb"
+TOUR = Path(__file__).resolve().parents[1] / "docs" / "tutorials" / "tour.ipynb"
 
 
 def cells() -> list[dict[str, object]]:

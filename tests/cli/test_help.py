@@ -61,7 +61,7 @@ def test_every_option_says_what_it_is_and_what_it_is_without(way: tuple[str, ...
 @pytest.mark.parametrize("way", [way for way in commands(group) if way], ids=" ".join)
 def test_every_command_is_in_the_manual(way: tuple[str, ...]) -> None:
     words = " ".join(way)
-    text = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "reference" / "commands.md").read_text(encoding="utf-8")
     assert words == "cache" or re.search(rf"^### {words}\n\n```text\nfeaturebank {words}\b", text, re.MULTILINE)
 
 

@@ -21,7 +21,7 @@ from featurebank.runs.run import RunRecord
 
 pytestmark = pytest.mark.heavy
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "serving.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "guide" / "serving.md"
 SIZES = (
     (14, 14), (9, 13), (1, 1), (15, 21), (14, 40), (61, 97), (90, 90), (3, 50),
     (97, 61), (40, 14), (15, 14), (14, 13), (41, 27), (42, 27),  # of these Pillow 13 begins with the vertical pass

@@ -57,7 +57,7 @@ class EfficientNetLite(PortedSpec):
     file: str
     install: str
 
-    finetune_batch_norm: ClassVar[BatchNorm] = "frozen"  # measured on CIFAR-10 and flowers; see docs/finetune.md
+    finetune_batch_norm: ClassVar[BatchNorm] = "frozen"  # measured on CIFAR-10 and flowers; see docs/guide/finetune.md
 
     @property
     def has_embedded_weights(self) -> bool:

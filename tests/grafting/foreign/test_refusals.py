@@ -67,7 +67,7 @@ def test_what_trains_layers_is_refused(foreign_bank: Bank, run: RunRecord, backb
 def test_gradients_are_refused_and_occlusion_and_cam_work(
     foreign_bank: Bank, run: RunRecord, backbone: Backbone, shown: Path
 ) -> None:
-    """The mean of patches has places, so that a head on it has a map; see `docs/networks.md`."""
+    """The mean of patches has places, so that a head on it has a map; see `docs/guide/networks.md`."""
     image = str(min(shown.glob("val/ant/*")))
     with pytest.raises(HeadError, match=r"only networks of Keras have gradients here: use --method occlusion"):
         explain(run, image, method="gradcam", layer="block1", bank=foreign_bank, backbone=backbone)

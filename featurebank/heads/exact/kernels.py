@@ -37,7 +37,8 @@ class SVMHead(KernelHead):
     votes. (Such heads that were saved before votes were counted have the sums of the margins as logits, and keep them.)
 
     Rows of the length 1, and signed powers below 1 (Perronnin, Sanchez and Mensink, "Improving the Fisher kernel", ECCV
-    2010), keep a few strong channels from deciding a distance; docs/develop/design.md says what they are worth on flowers.
+    2010), keep a few strong channels from deciding a distance; docs/develop/design.md says what they are
+    worth on flowers.
 
     Args:
         C: the penalty of a margin that is not kept.

@@ -8,8 +8,8 @@ Four questions, on the photos of `--photos DIR` (by default, on the bundled digi
   race runs first, and pays for what a process does once. Seconds of the processor stand beside those of the clock,
   because other work on the machine disturbs them less.
 - The winners on `SPLITS` other splits of the same photos: the race and the full search choose with the grid `quick`,
-  and the chosen heads are compared on test images, which neither of them saw. One split says little: on the 125 test images
-  of 500 photos, a difference between two heads has a standard error of more than two points.
+  and the chosen heads are compared on test images, which neither of them saw. One split says little: on the 125 test
+  images of 500 photos, a difference between two heads has a standard error of more than two points.
 - The rules of the race on resampled tasks: some classes and images of the photos, with the features of the full search,
   reduced to their principal components. The regret is how much more accurate the network that a full search of the task
   chooses is than the winner, both on images outside the task. Beside it stands the distance from the best by

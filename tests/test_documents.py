@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import doctest
 import importlib
 import itertools
 import os
@@ -31,12 +30,12 @@ from featurebank.pipeline.variants import variants_from_file
 
 ROOT = Path(__file__).resolve().parents[1]
 README, CONTRIBUTING = ROOT / "README.md", ROOT / "CONTRIBUTING.md"
-MANUAL = sorted((ROOT / "docs").rglob("*.md"))
+MANUAL = [path for path in sorted((ROOT / "docs").rglob("*.md")) if "_build" not in path.parts]
 PAGES = [README, CONTRIBUTING, ROOT / "cache" / "README.md", *MANUAL]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
-NOT_HERE = {"runs/", "./digits"}
-"""Names of files and folders that are no part of the source."""
+NOT_HERE = {"runs", ".", "photos", "new_photos"}
+"""How paths begin that are no part of the source but the reader's."""
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 
@@ -57,21 +56,6 @@ def prose(page: Path) -> str:
 
 def code_spans(page: Path) -> list[str]:
     return [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", prose(page))]
-
-
-@pytest.mark.heavy
-def test_python_of_the_pages_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One directory for all pages, so that each image is computed once."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("FEATUREBANK_CACHE", raising=False)
-    options = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-    results = {
-        page.relative_to(ROOT).as_posix(): doctest.testfile(str(page), module_relative=False, optionflags=options)
-        for page in [*MANUAL, README] if ">>> " in text_of(page)
-    }  # fmt: skip
-    assert {name for name, result in results.items() if result.failed} == set()
-    assert {"README.md", "docs/guide/python.md"} <= set(results)
-    assert sum(result.attempted for result in results.values()) > 20
 
 
 @each_page
@@ -195,8 +179,9 @@ def test_the_readme_is_short() -> None:
 def test_every_file_that_a_page_names_exists(page: Path) -> None:
     """A path may be relative to the package, as in CONTRIBUTING.md; capitals stand for a name."""
     pattern = r"[a-z_\d/.*-]+/([a-z_\d*-]+\.(py|md|toml))?"
-    for name in (span for span in code_spans(page) if re.fullmatch(pattern, span) and span not in NOT_HERE):
-        assert any(any(place.glob(name)) for place in (ROOT, ROOT / "featurebank")), name
+    for name in (span for span in code_spans(page) if re.fullmatch(pattern, span)):
+        here = any(any(place.glob(name)) for place in (ROOT, ROOT / "featurebank"))
+        assert here or name.split("/")[0] in NOT_HERE, name
 
 
 @each_page

@@ -3,8 +3,8 @@
 A bank of photos (`--photos DIR`, a folder of class folders; without it, the bundled digits) through EfficientNet-Lite0.
 
 Labels: 2, 5 and 10 % of them are changed at random. "at k" is the share of changed labels among as many of the least
-probable ones as were changed, AUC that of the probabilities, "doubted" the share of the doubted labels that were
-changed, "of them" the share of the changed ones that are doubted.
+probable ones as were changed, and AUC is that of the probabilities. "doubted" is the share of the doubted labels that
+were changed, and "of them" the share of the changed ones that are doubted.
 
 Forecasts: from half of the images, drawn by chance 20 times, the error with all images is forecast; it counts how often
 the error that the same head then has is inside the stated interval. Seconds of the processor do not depend on others

@@ -126,7 +126,7 @@ class _Match:
         return {"gflop_an_image": round(operations / 1e9, 3), "images_per_second_at_peak": round(peak / operations, 1)}
 
     def close(self) -> None:
-        """Lets go of the engines."""
+        """Releases the engines."""
         for engine in self.engines.values():
             engine.close()
 

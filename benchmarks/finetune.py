@@ -3,7 +3,7 @@
 EfficientNet-Lite0 with a softmax layer, all of it trained by SGD with momentum, in batches of 32 images of 224 pixels.
 A warm-up turn of each compiles and is not timed. Keras as it comes compiles the whole step by XLA, which takes a minute
 more at the start; `jit_compile=False` is what who knows that would write. The contests of tails, which are stages of a
-fine-tune that start from the bank, are told in `benchmarks.tails`.
+fine-tune that start from the bank, are in `benchmarks.tails`.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Four choices of features are compared with `pooled` of EfficientNet-Lite0: with middle layers of the same network, with
 `pooled` of EfficientNet-Lite1, with columns of metadata (of photos, the sides and the size of their files), and all
 together. Each is scaled in several ways: "plain" puts stored features side by side, "standardised" makes every feature
-equally large, "by feature" gives each part the same weight after that, "joined" is what `featurebank heads` does (each
+equally large, "by feature" gives each part the same weight after that. "joined" is what `featurebank heads` does (each
 part has one scale and the same weight, whatever its width), and "1/sqrt(width) alone" is "by feature" without the
 common factor that keeps features about as large as the defaults of heads expect.
 

@@ -1,4 +1,4 @@
-"""How fast is featurebank beyond one machine, what limits it, and what does a plan for very many images cost?
+"""How fast is featurebank beyond one machine, what limits it, and what does a plan for a hundred million images cost?
 
 It measures workers, a large bank of made rows and heads on features that stay in the bank, each in a process of its
 own; then it simulates an extraction by 1 to 256 workers. `--make DIR` only writes a made bank, `--plan` only prints a

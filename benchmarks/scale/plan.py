@@ -1,4 +1,4 @@
-"""Plans an extraction of very many images: disk, hours and money, from measured rates and the user's prices.
+"""Plans an extraction of a hundred million images: disk, hours and money, from measured rates and the user's prices.
 
 Everything here is arithmetic on what `measure` wrote; the hours of many workers are simulated.
 """

@@ -1,8 +1,9 @@
 """Finds images whose labels are probably wrong, by confident learning on the features of a bank.
 
-A head predicts each image without having been trained on it, and a label is doubted if the head is sure of another
-class, as sure as it usually is for images with that label, and gives the label itself much less than guessing would.
-The second condition is ours: without it, a head that is right on 70 % of the images doubts 11 % of the labels.
+A head predicts each image without having been trained on it. A label is doubted if the head is as sure of another
+class as it usually is for images of that class, and gives the label itself much less probability than a guess would.
+The second condition is not in the paper: without it, a head that is right on 70 % of the images doubts 11 % of all
+labels.
 
 References:
     Northcutt, Jiang, Chuang, "Confident Learning: Estimating Uncertainty in Dataset Labels", Journal of Artificial

@@ -104,9 +104,9 @@ class AbstentionTable:
 
         It is the largest doubt at which (wrong + 1) / (answered + 1) is at most `error`. The addition of 1 makes up for
         the choice of the best among many thresholds: if calibration images and new ones are exchangeable, the expected
-        ratio of wrong answers among new images to answers among as many calibration images is at most `error`, however
-        often the bound crosses the limit, where no answer counts as no error. That is an expectation over sets of
-        calibration images: for one of them the interval says how far the error may be from it, and where most such
+        ratio of wrong answers among new images to answers among as many calibration images is at most `error`. This
+        holds however often the bound crosses the limit; no answer counts as no error. That is an expectation over sets
+        of calibration images: for one of them the interval says how far the error may be from it, and where most such
         sets would reach no threshold, those that do err more.
 
         Args:

@@ -26,7 +26,7 @@ _LEAST = 1e-30
 def doubts(probabilities: np.ndarray) -> np.ndarray:
     """Returns the doubt about every class, (n, classes) float64: the logarithm of the odds against it.
 
-    The order is that of 1 - p. But 1 - p is 0 or 1 for many images of a head that is very sure, right or wrong, and
+    The order is that of 1 - p. But 1 - p is 0 or 1 for many images of a head that is sure, right or wrong, and
     these could not be told apart: one threshold would let all their classes in. So the odds of the most probable class
     are computed from the sum of the others.
 

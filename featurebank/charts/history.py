@@ -73,8 +73,8 @@ def history(runs: Mapping[str, CurvesLike], *, title: str = "") -> alt.HConcatCh
 def over_fitting(curves: CurvesLike) -> tuple[int, int] | None:
     """Returns the first and the last epoch, from 1, of the part of a training that over-fits; None if none does.
 
-    It begins at the epoch of the lowest validation loss, if at least three epochs follow, and in their second half the
-    mean validation loss is more than 3 % above that around the lowest, while the training loss is below it.
+    It begins at the epoch of the lowest validation loss, if at least three epochs follow. In their second half, the
+    mean validation loss must be more than 3 % above that around the lowest, and the training loss must be below it.
 
     Example:
         >>> over_fitting({"loss": [0.9, 0.5, 0.3, 0.2, 0.1], "val_loss": [1.0, 0.7, 0.8, 1.0, 1.2]})

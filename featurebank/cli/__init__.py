@@ -117,7 +117,7 @@ def main() -> None:
         _fail(f"operating system error: {error}")
     except Exception as error:  # noqa: BLE001 - our own bug; names in its traceback must not reach the terminal raw
         echo_lines(traceback.format_exc(), err=True)
-        _fail(f"internal error of featurebank, {type(error).__name__}: please report it with the lines above")
+        _fail(f"internal error of featurebank, {type(error).__name__}: report it with the lines above")
 
 
 def _show_usage(error: click.ClickException) -> None:

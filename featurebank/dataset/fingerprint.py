@@ -26,7 +26,7 @@ class Pixels(Protocol):
     """The source of a dataset's pixels.
 
     If images are files, a further method `stamp(index) -> Stamp | None` allows caching their digests: it returns
-    `fingerprint_cache.stamp_of(path)` of the very file that `digest` would read, or None if the digest has to be
+    `fingerprint_cache.stamp_of(path)` of the same file that `digest` would read, or None if the digest has to be
     computed each time. Without the method, as for arrays, every digest is computed each time.
 
     Images that another process cannot read by their specification have a method `cut(indices) -> Pixels`, which returns

@@ -2,7 +2,7 @@
 
 An image is broken if it cannot be decoded. Some datasets contain many such images, so any number of them is skipped. An
 image is lost if its file cannot be read, or has changed. That hints at a missing folder, a failed disk or a table with
-wrong paths, so the extraction fails if more than a tenth of the images (and more than `FEW`) are lost, or if all images
+wrong paths. So the extraction fails if more than a tenth of the images (and more than `FEW`) are lost, or if all images
 after some point are.
 """
 

@@ -111,7 +111,7 @@ class HeadSpec:
 
 
 def with_words(name: str, words: Iterable[str]) -> str:
-    """Returns a name with words in parentheses after it; without words just the name."""
+    """Returns a name with words in parentheses after it; without words only the name."""
     text = ", ".join(words)
     return f"{name}({text})" if text else name
 

@@ -59,7 +59,7 @@ class DuplicateList:
     """The groups of images with the same content, the most harmful first."""
 
     groups: tuple[Duplicates, ...]
-    """The groups; only the first ones if there are very many."""
+    """The groups; only the first ones if there are too many."""
     total: int
     images: int
     """Number of images in all groups."""

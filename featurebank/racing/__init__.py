@@ -1,8 +1,8 @@
 """Stage: many backbones -> the best one, without extracting the whole dataset with each of them.
 
-`stage.run_race` is the entry point. `candidates` reads which networks race, `parts` cuts parts out of the training
-images, `evidence` scores a network on a part, `halving` decides who stays and how large the next part is, `finals`
-trains a grid for the survivors, and `winner` gives the interval of the best one, corrected for its having been chosen.
+`stage.run_race` is the entry point. `candidates` reads which networks race, and `parts` cuts parts out of the training
+images. `evidence` scores a network on a part, and `halving` decides who stays and how large the next part is. `finals`
+trains a grid for the survivors, and `winner` gives the interval of the best one, corrected for the choice.
 """
 
 from __future__ import annotations

@@ -168,7 +168,7 @@ class Finals:
 def corrected_interval(
     runs: Sequence[RunRecord], chosen: RunRecord, banks: Sequence[Bank], metric: Metric, reporter: Reporter
 ) -> WinnerInterval | None:
-    """Returns the interval of a chosen run, corrected for its having been chosen; None if the metric has none.
+    """Returns the interval of a chosen run, corrected for the choice; None if the metric has none.
 
     Args:
         runs: all runs that it was chosen from, of one or several banks.

@@ -51,7 +51,7 @@ class Race:
         runs: the runs of the grid on these banks, best first.
         chosen: the best run by validation; None if the budget ended before the heads were trained.
         winner: the name of the winning candidate.
-        interval: the result of the winner with its 95 % interval, corrected for its having been chosen: of the chosen
+        interval: the result of the winner with its 95 % interval, corrected for the choice: of the chosen
             run on the validation images, or, without one, of the left-out images of the last round.
         metric: what `interval` is about.
         seconds: the duration of the race.

@@ -1,4 +1,4 @@
-"""The confidence interval of the best of many candidates, corrected for its having been chosen.
+"""The confidence interval of the best of many candidates, corrected for the choice.
 
 The best of many candidates was also lucky: its result on the images by which it was chosen is too good on average, the
 more so, the more candidates are nearly equal. The bootstrap repeats the choice: how much better a chosen candidate is

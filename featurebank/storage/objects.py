@@ -25,7 +25,7 @@ ANSWER_S = 30.0
 ATTEMPTS = 4
 """A server that does not answer at all is given up after about ATTEMPTS * CONNECT_S seconds, and a few for pauses."""
 _CONFLICTS = 8
-"""How often a conditional PUT is repeated that met another one at the very same moment."""
+"""How often a conditional PUT is repeated that met another one at the same moment."""
 _TOKEN, _WRITER = "featurebank-token", "featurebank-writer"
 _MOST_READ = 1 << 20
 """The most bytes of an object that is read into memory."""
@@ -167,7 +167,7 @@ class Objects:
             time.sleep(0.05 * 2**pause * (0.5 + secrets.randbelow(100) / 100))
         stored = self._ask("head_object", key, but=MISSING)
         mine = isinstance(stored, dict) and stored.get("Metadata", {}).get(_TOKEN) == token
-        return _described(stored) if mine else None  # the answer to an earlier attempt of this very PUT was lost
+        return _described(stored) if mine else None  # the answer to an earlier attempt of the same PUT was lost
 
     def written_by(self, writer: str, key: str) -> StoredObject | None:
         """Returns an object if this writer has put it last, maybe by a request that was interrupted; otherwise None."""

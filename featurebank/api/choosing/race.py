@@ -86,7 +86,7 @@ def race(
 
     Returns:
         The result: `winner` is a name, `bank` its bank, `chosen` its best run and `runs` all of them, best first.
-        `interval` is the 95 % interval of the winner, corrected for its having been chosen.
+        `interval` is the 95 % interval of the winner, corrected for the choice among many.
 
     Raises:
         ConfigError: a backbone is unknown or occurs twice, there is only one, or an option is wrong.

@@ -87,7 +87,7 @@ def _check_scans(data: bytes) -> None:
         scans += marker == _SOS[1]
         place += int.from_bytes(data[place : place + 2])  # the length of its segment
     if scans > MAX_SCANS:
-        message = f"a JPEG of more than {MAX_SCANS} scans, which takes very long to decode: save it again"
+        message = f"a JPEG of more than {MAX_SCANS} scans, which takes too long to decode: save it again"
         raise BadImageError(message)
 
 

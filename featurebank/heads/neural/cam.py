@@ -39,8 +39,8 @@ train_cams = Trainer(_averaged, programs, DenseNetwork)
 class CamHead(SoftmaxHead):
     """One map a class, whose average is the class's logit: `class_maps` shows what speaks for it, and where.
 
-    The average of a 1x1 convolution is that of the map put through it, so the head is trained on the averaged channels,
-    joined with others like a softmax head, and never sees a map of 49 places when it could see their mean.
+    The average of a 1x1 convolution of a map is the convolution of the average. So the head is trained on averaged
+    channels, in one program with others like a softmax head, and never reads the 49 places of a map.
 
     Args:
         learning_rate: see `TrainingOptions`, as for all the others.

@@ -1,8 +1,8 @@
 """What the parts of a restored estimator must be, before compiled code that does not look may use them.
 
-scikit-learn checks the images of a prediction, and trusts its own fitted attributes: an index out of range in a tree, a
-support vector that is counted but not there, or a label beyond the last class makes compiled code read or write outside
-of its arrays, and a cycle in a tree never ends. So whatever such code follows without a check is checked here.
+scikit-learn checks the images of a prediction, and trusts its own fitted attributes. An index out of range in a tree, a
+support vector that is counted but missing, or a label beyond the last class makes compiled code read or write outside
+of its arrays; a cycle in a tree never ends. So whatever such code follows without a check is checked here.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ def per_class(
     missing: Sequence[str],
     interval: Callable[[str, float], tuple[float, float] | None] | None = None,
 ) -> str:
-    """Returns which classes are weak, as far as the number of their images allows to say.
+    """Returns which classes are weak, as far as the number of their images can show it.
 
     Args:
         recalls: for each class with images, its name, its right predictions and its images.

@@ -1,6 +1,6 @@
 """The file with the validation predictions of a run, from which any metric can be computed later.
 
-It is beside the run's record, sealed with a checksum, and written before the record. Predictions of very many images or
+It is beside the run's record, sealed with a checksum, and written before the record. Predictions of too many images or
 classes are not stored.
 """
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.metadata import version as installed_version
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for the extensions of this project
 
 project = "featurebank"
 author = "The featurebank developers"
 version = release = installed_version("featurebank")
+copyright = f"{author}, version {version}"
+language = "en"
 
 extensions = [
     "myst_nb",
@@ -15,6 +21,7 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
     "sphinx_click",
+    "docs.extensions.repository",
 ]
 exclude_patterns = ["_build"]
 nb_execution_mode = "off"  # notebooks are stored with their results
@@ -22,3 +29,25 @@ myst_enable_extensions = ["colon_fence", "deflist", "substitution"]
 myst_heading_anchors = 4  # links to headings have the names that GitHub gives them
 html_theme = "pydata_sphinx_theme"
 html_title = "featurebank"
+html_static_path = ["static"]
+html_css_files = ["site.css"]
+html_js_files = [("copy.js", {"defer": "defer"})]
+html_favicon = "static/mark.svg"
+html_copy_source = False
+html_show_sourcelink = False
+html_theme_options = {
+    "logo": {"image_light": "_static/mark.svg", "image_dark": "_static/mark.svg", "text": "featurebank"},
+    "navbar_align": "left",
+    "header_links_before_dropdown": 8,
+    "show_nav_level": 1,
+    "navigation_depth": 3,
+    "show_toc_level": 2,
+    "secondary_sidebar_items": ["page-toc"],
+    "primary_sidebar_end": [],
+    "search_bar_text": "Search",
+    "search_as_you_type": False,
+    "footer_start": ["copyright"],
+    "footer_end": [],
+}
+html_sidebars = {"index": [], "404": [], "files/**": []}
+html_context = {"default_mode": "auto"}  # as the reader's system, light or dark

@@ -1,0 +1,1 @@
+"""The site of featurebank: its pages, and the program that builds it."""

@@ -76,7 +76,8 @@ def test_what_python_without_results_imports_exists(page: Path) -> None:
 
 ELSEWHERE = {
     "pip": "it needs a network", "kubectl": "it needs a Kubernetes", "sbatch": "it needs a Slurm",
-    "srun": "it needs a Slurm", "ssh": "it needs another machine", "rclone": "it needs a bucket",
+    "srun": "it needs a Slurm", "echo": "it writes into files of the user",
+    "ssh": "it needs another machine", "rclone": "it needs a bucket",
 }  # fmt: skip
 """Programs in bash blocks that no test can run, and why; one that is neither here nor checked is an error."""
 
@@ -89,7 +90,7 @@ def shell_commands(page: Path) -> list[list[str]]:
     text = "\n".join(blocks(page, "bash")).replace("\\\n", " ")
     commands = []
     for line in text.splitlines():
-        words = shlex.split(line, comments=True)
+        words = shlex.split(re.sub(r" >>? \S+", "", line), comments=True)  # without the files that are written
         while words:
             end = next((place for place, word in enumerate(words) if word in {"&", "&&", "|", ";", "--"}), len(words))
             commands.append(list(itertools.dropwhile(lambda word: re.match(r"\w+=", word), words[:end])))

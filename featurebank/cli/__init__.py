@@ -18,6 +18,7 @@ from types import FrameType
 import click
 
 from featurebank.cli.commands.advise import advise
+from featurebank.cli.commands.completion import completion_script
 from featurebank.cli.commands.curves import curves
 from featurebank.cli.commands.doctor import doctor
 from featurebank.cli.commands.evaluate import evaluate
@@ -89,6 +90,7 @@ for command in (
     report,
     cache,
     doctor,
+    completion_script,
 ):
     group.add_command(command)
 

@@ -42,8 +42,9 @@ def _taps(settings: Settings) -> list[str]:
 
 def _backbones(settings: Settings) -> list[str]:
     from featurebank.backbone import known_backbones
+    from featurebank.backbone.naming import LIBRARY_WORDS
 
-    return [spec.name for spec in known_backbones()]
+    return [*(spec.name for spec in known_backbones()), *(f"{library}:" for library in LIBRARY_WORDS)]
 
 
 def _heads(settings: Settings) -> list[str]:

@@ -48,7 +48,9 @@ def test_kinds_of_heads_are_completed(words: list[str]) -> None:
 @pytest.mark.parametrize("words", [["extract", "--backbone"], ["backbones"]])
 def test_backbones_are_completed(words: list[str]) -> None:
     assert completed(words, "vgg") == [("file", "vgg"), ("plain", "vgg16"), ("plain", "vgg19")]
-    assert {name for _, name in completed(words, "")} == {"", *(spec.name for spec in list_backbones())}
+    assert {name for _, name in completed(words, "")} == {
+        "", "hf:", "keras_hub:", "timm:", "torchvision:", *(spec.name for spec in list_backbones()),
+    }  # fmt: skip
     assert completed(words, "./my.ke") == [("file", "./my.ke")]
 
 

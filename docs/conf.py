@@ -22,6 +22,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx_click",
     "docs.extensions.repository",
+    "docs.extensions.pictures",
 ]
 exclude_patterns = ["_build"]
 nb_execution_mode = "off"  # notebooks are stored with their results

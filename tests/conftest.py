@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 from browser import browser, open_page  # noqa: F401 - fixtures
+from built_site import site  # noqa: F401 - a fixture
 from contestants import contestants  # noqa: F401 - a fixture
 from conversions import share_conversions
 from hypothesis import settings

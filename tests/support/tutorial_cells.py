@@ -5,26 +5,9 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
-COLOURS = {"daisy": (230, 220, 150), "rose": (190, 60, 60), "tulip": (160, 60, 130)}
 COMMAND = re.compile(r"^( *)!featurebank (.*)$", re.MULTILINE)
-
-
-def make_photos(root: Path, each: int = 20) -> Path:
-    """Saves photos of three flowers, which differ by a colour that varies so much that some are mistaken."""
-    random = np.random.default_rng(0)
-    for flower, colour in COLOURS.items():
-        (root / flower).mkdir(parents=True)
-        for number in range(each):
-            one = random.normal(colour, 45, 3)
-            pixels = random.normal(one, 25, (32, 40, 3)).clip(0, 255).astype(np.uint8)
-            Image.fromarray(pixels).save(root / flower / f"{number}.jpg")
-    return root
 
 
 def run_cells(

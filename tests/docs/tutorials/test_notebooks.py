@@ -11,13 +11,15 @@ from typing import Any
 
 import pytest
 from commands import run_command
-from tutorial_cells import make_photos, run_cells
+from made_photos import save_photos
+from remembering import remember_features
+from tutorial_cells import run_cells
 
 from docs.tutorials.__main__ import main
 from docs.tutorials.notebooks import MOST_BYTES, TutorialError, checked, code_cells, execute, notebooks, read, source
 
 SMALL: dict[str, dict[str, Any]] = {"tour": {}}
-"""Values for the cell `parameters` of each tutorial: "photos" is a folder of 60 small photos of three flowers."""
+"""Values for the cell `parameters` of each tutorial; they may name what `save_photos` writes and `my_networks:small`."""
 
 each_tutorial = pytest.mark.parametrize("path", notebooks(), ids=lambda path: path.stem)
 
@@ -41,7 +43,8 @@ def test_the_code_runs(
     """In this process, with small photos and a network that takes no time."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("FEATUREBANK_CACHE", raising=False)
-    make_photos(tmp_path / "photos")
+    save_photos(tmp_path)
+    remember_features(monkeypatch)
     cells = code_cells(read(path))
 
     def command(words: str) -> str:

@@ -25,14 +25,20 @@ def main(words: Sequence[str] | None = None) -> int:
     for path in [known[name] for name in options.names or known]:
         wrong = _outcome(path, options)
         failed = failed or bool(wrong)
-        print(f"{path.stem}: {wrong or 'up to date'}", flush=True)
+        say(f"{path.stem}: {wrong or 'up to date'}")
     return int(failed)
+
+
+def say(line: str) -> None:
+    """Prints a line at once: an execution takes minutes."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 def _outcome(path: Path, options: argparse.Namespace) -> str:
     """Returns what is wrong with a tutorial after it was executed, if it has to be; an empty text if nothing is."""
     if not options.check and (options.all or not is_up_to_date(read(path))):
-        print(f"{path.stem}: executing", flush=True)
+        say(f"{path.stem}: executing")
         try:
             execute(path, options.data)
         except TutorialError as error:

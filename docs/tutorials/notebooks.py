@@ -102,7 +102,7 @@ def execute(path: Path, data: Path | None) -> None:
                 raise TutorialError(message)
             shutil.copytree(data / folder, place / folder)
         try:
-            outputs = _run([cell.source for cell in code_cells(notebook)], place)
+            outputs = _run([source(cell) for cell in code_cells(notebook)], place)
         except CellExecutionError as error:
             message = f"{path.name}: {without_colours(str(error))}"
             raise TutorialError(message) from None

@@ -19,7 +19,7 @@ from docs.tutorials.__main__ import main
 from docs.tutorials.notebooks import MOST_BYTES, TutorialError, checked, code_cells, execute, notebooks, read, source
 
 SMALL: dict[str, dict[str, Any]] = {"tour": {}}
-"""Values for the cell `parameters` of each tutorial; they may name what `save_photos` writes and `my_networks:small`."""
+"""Values for the cell `parameters` of each tutorial; they may name files of `save_photos` and `my_networks:small`."""
 
 each_tutorial = pytest.mark.parametrize("path", notebooks(), ids=lambda path: path.stem)
 

@@ -327,6 +327,7 @@ COVERED_BY = {
     "grafting/side_by_side.py": "grafting/test_stage.py",
     "grid/jobs.py": "grid/test_worker.py",
     "grid/journal.py": "grid/test_worker.py",
+    "racing/display.py": "racing/test_stage.py",
     "racing/finals.py": "racing/test_stage.py",
     "racing/options.py": "racing/test_stage.py",
     "racing/outcome.py": "racing/test_stage.py",

@@ -9,6 +9,7 @@ from typing import Any
 from featurebank.bank import Bank
 from featurebank.racing.winner import WinnerInterval
 from featurebank.runs.run import RunRecord
+from featurebank.system.html import never_fails
 from featurebank.words import counted, duration
 
 
@@ -88,6 +89,13 @@ class Race:
 
     def __repr__(self) -> str:
         return f"<Race of {counted(len(self.rounds[0]), 'backbone')}, won by {self.winner}>"
+
+    @never_fails
+    def _repr_html_(self) -> str:
+        """Returns the display of notebooks."""
+        from featurebank.racing.display import race_html
+
+        return race_html(self)
 
     @property
     def verdict(self) -> str:

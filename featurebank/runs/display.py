@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from featurebank.dataset.pictures import local_paths, thumbnails_of_files
+from featurebank.metrics import ACCURACY
 from featurebank.runs.costs.table import CostTable
 from featurebank.runs.labels import short_names
 from featurebank.runs.ranking import in_words
@@ -28,6 +29,7 @@ from featurebank.words import counted, duration
 
 if TYPE_CHECKING:
     from featurebank.bank import Bank
+    from featurebank.metrics import Metric
     from featurebank.runs.comparison import Entry
     from featurebank.runs.leaderboard import Leaderboard
     from featurebank.runs.run import RunRecord
@@ -41,33 +43,69 @@ def leaderboard_html(board: Leaderboard[Any]) -> str:
     entries = board.entries
     names, omitted = short_names([entry.spec for entry in entries[:ENTRIES]])
     costs = CostTable([entry.runs[0] for entry in entries])
-    if costs.has_several_banks:
-        names = [
-            f"{name}, {costs.labels[entry.runs[0].directory]}" for name, entry in zip(names, entries, strict=False)
-        ]
-    rows = [_row(place, name, entry) for place, (name, entry) in enumerate(zip(names, entries, strict=False), 1)]
+    shown = entries[: len(names)]
     failed = sum(run.failure is not None for run in board)
     facts = [counted(len(board), "run"), counted(len(entries), "head"), f"on {in_words(board.folds)}"]
-    facts += [f"with {word}" for word in omitted]
-    hidden = len(entries) - len(rows)
-    columns = ["", "head", "tap", "validation accuracy", "95 % interval", "training accuracy", "fit", "seconds"]
+    facts += [f"ranked by {board.metric.title}"] if board.metric != ACCURACY else []
+    hidden = len(entries) - len(shown)
     more = [f"and {counted(hidden, 'more head')}"] if hidden else []
-    if any(entry.indistinguishable for entry in entries[1:ENTRIES]):
+    if any(entry.indistinguishable for entry in shown[1:]):
         more.append("= does not differ significantly from the first")
-    table = CellTable(columns, rows, more="; ".join(more))
+    columns = {
+        "": [f"{place}{' =' if entry.indistinguishable and place > 1 else ''}" for place, entry in enumerate(shown, 1)],
+        "head": list(names), "tap": [entry.spec.tap for entry in shown],
+        **_bank_columns(shown, costs), **_metric_columns(shown, board.metric), **_columns(shown),
+    }  # fmt: skip
+    table = CellTable(list(columns), list(zip(*columns.values(), strict=True)), more="; ".join(more))
     warnings = [f"{counted(failed, 'run')} failed"] if failed else []
-    return render("Leaderboard", facts=facts, warnings=warnings, blocks=[table])
+    return render("Leaderboard", facts=facts, notes=_notes(omitted, costs), warnings=warnings, blocks=[table])
 
 
-def _row(place: int, name: str, entry: Entry) -> list[object]:
-    spread = "" if entry.std is None else f" ± {entry.std:.3f}"
-    bar = Bar([("val", entry.mean, f"{entry.mean:.4f}")], f"{entry.mean:.4f}{spread}")
-    mark = " =" if entry.indistinguishable and place > 1 else ""
-    low, high = entry.interval
-    return [
-        f"{place}{mark}", name, entry.spec.tap, bar, f"{low:.3f} to {high:.3f}", f"{entry.train:.4f}", entry.verdict,
-        f"{entry.seconds:.2f}",
-    ]  # fmt: skip
+def _notes(common: Mapping[str, Sequence[str]], costs: CostTable) -> list[str]:
+    """Returns the parameters that all heads of a kind have, and what has to be known about costs."""
+    words = [f"{word} ({', '.join(kinds)})" for word, kinds in common.items()]
+    lines = [f"common to these rows: {', '.join(words)}"] if words else []
+    return [*lines, *(costs.remarks() if costs.has_several_banks else [])]
+
+
+def _columns(entries: Sequence[Entry]) -> dict[str, list[object]]:
+    """Returns the columns about the accuracy, and the time."""
+    intervals = {} if any(entry.metric != ACCURACY for entry in entries) else _intervals(e.interval for e in entries)
+    return {
+        "validation accuracy": [_bar(entry.mean, entry.std) for entry in entries],
+        **intervals,
+        "training accuracy": [f"{entry.train:.4f}" for entry in entries],
+        "fit": [entry.verdict for entry in entries], "seconds": [f"{entry.seconds:.2f}" for entry in entries],
+    }  # fmt: skip
+
+
+def _metric_columns(entries: Sequence[Entry], metric: Metric) -> dict[str, list[object]]:
+    """Returns the columns about the metric that ranks the heads; none for the accuracy, which has its own."""
+    if metric == ACCURACY:
+        return {}
+    spreads = ["" if entry.value_std is None else f" ± {entry.value_std:.3f}" for entry in entries]
+    values = [f"{entry.value:.4f}{spread}" for entry, spread in zip(entries, spreads, strict=True)]
+    return {metric.title: list(values), **_intervals(entry.value_interval for entry in entries)}
+
+
+def _bank_columns(entries: Sequence[Entry], costs: CostTable) -> dict[str, list[object]]:
+    """Returns the banks and what predictions with their networks cost; nothing for the heads of one bank."""
+    if not costs.has_several_banks:
+        return {}
+    rates = [costs.of(entry.runs[0]).images_per_second for entry in entries]
+    return {
+        "bank": [costs.labels[entry.runs[0].directory] for entry in entries],
+        "images/s": ["-" if rate is None else f"{rate:.0f}" for rate in rates],
+    }
+
+
+def _intervals(ends: Iterable[tuple[float, float] | None]) -> dict[str, list[object]]:
+    return {"95 % interval": ["-" if pair is None else f"{pair[0]:.3f} to {pair[1]:.3f}" for pair in ends]}
+
+
+def _bar(mean: float, std: float | None) -> Bar:
+    spread = "" if std is None else f" ± {std:.3f}"
+    return Bar([("val", mean, f"{mean:.4f}")], f"{mean:.4f}{spread}")
 
 
 def run_html(run: RunRecord, bank: Bank | None) -> str:
@@ -84,10 +122,12 @@ def run_html(run: RunRecord, bank: Bank | None) -> str:
     ]  # fmt: skip
     if run.failure:
         return render(f"Run {run.run}", facts=facts, warnings=[f"failed: {run.failure}"])
+    gain = (run.finetune or {}).get("gain", {})
+    notes = [gain["worth"]] if "worth" in gain else []
     blocks: list[Block | None] = [_accuracies(run.metrics), _curves(run.history)]
     if bank is not None:
         blocks += [_recalls(run, bank.classes), _wrong(run, bank)]
-    return render(f"Run {run.run}", facts=facts, warnings=run.notes, blocks=blocks)
+    return render(f"Run {run.run}", facts=facts, notes=notes, warnings=run.notes, blocks=blocks)
 
 
 def _accuracies(metrics: Mapping[str, Mapping[str, Any]]) -> Bars:

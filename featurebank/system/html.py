@@ -153,13 +153,15 @@ Block = Bars | Pictures | CellTable | LineChart
 
 
 def render(
-    title: str, *, facts: Iterable[str] = (), warnings: Iterable[str] = (), blocks: Iterable[Block | None] = ()
-) -> str:
+    title: str, *, facts: Iterable[str] = (), notes: Iterable[str] = (), warnings: Iterable[str] = (),
+    blocks: Iterable[Block | None] = (),
+) -> str:  # fmt: skip
     """Renders a display.
 
     Args:
         title: the name of the object.
         facts: short texts that follow the title.
+        notes: whole sentences, one line each.
         warnings: one line each.
         blocks: the parts below; None is left out.
 
@@ -167,8 +169,8 @@ def render(
         One HTML element.
     """
     text: str = environment().get_template("display.html.jinja").render(
-        title=title, facts=list(facts), warnings=list(warnings), blocks=[block for block in blocks if block],
-        shades=_SHADES, side=SIDE, width=_WIDTH, height=_HEIGHT,
+        title=title, facts=list(facts), notes=list(notes), warnings=list(warnings),
+        blocks=[block for block in blocks if block], shades=_SHADES, side=SIDE, width=_WIDTH, height=_HEIGHT,
     )  # fmt: skip
     return text
 

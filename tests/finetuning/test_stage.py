@@ -63,6 +63,7 @@ def test_a_run_on_the_leaderboard(clean: Bank, head: RunRecord, said: Listener) 
     assert gain["accuracy"] == pytest.approx(run.metrics["val"]["accuracy"] - epoch_0)
     assert gain["accuracy_interval"][0] > 0
     assert gain["worth"].startswith("worth it: +")
+    assert f">{gain['worth']}</" in str(run._repr_html_())
     assert run.history["val_accuracy"][run.history["best_epoch"] - 1] == run.metrics["val"]["accuracy"]
     assert sum(phase["epochs"] for phase in run.finetune["phases"]) == len(run.history["loss"])
     assert len(run.history["accuracy"]) == len(run.history["loss"])

@@ -64,6 +64,9 @@ def test_the_best_backbone_wins_and_the_others_are_not_extracted(
     assert found.interval.low <= found.interval.corrected <= found.interval.high
     assert found.interval.value == pytest.approx(found.chosen.metrics["val"]["accuracy"])
     assert not found.unfinished
+    shown = found._repr_html_()
+    assert all(f">{word}</" in shown for word in (found.verdict, names(1)[0], "leaves", f"{first[0].accuracy:.4f}"))
+    assert "round 1: 30 training images" in shown
 
 
 def test_equal_backbones_race_on_with_larger_parts(

@@ -85,7 +85,7 @@ def everything(text: str) -> str:
     image = np.zeros((9, 5, 3), np.uint8)
     bar = Bar([("train", 0.5, text)], text)
     return render(
-        text, facts=[text], warnings=[text],
+        text, facts=[text], notes=[text], warnings=[text],
         blocks=[
             Bars([(text, bar)], text, text), Pictures([picture(image, text, text), picture(None, text)], text),
             CellTable([text], [[text], [bar], [picture(image, text)]], text, text),
@@ -190,6 +190,19 @@ def test_a_leaderboard_and_its_parts(leaky_bank: fb.Bank, run: Any) -> None:
     assert "softmax" in shown(board).words
     assert shown(board[:1]).tags
     assert shown(board[:0]).tags
+
+
+def test_a_leaderboard_shows_the_metric_that_ranks_it(leaky_bank: fb.Bank, run: Any) -> None:
+    board = fb.leaderboard(leaky_bank, metric="log_loss")
+    display, first = shown(board), board.entries[0]
+    assert "ranked by loss" in display.words
+    assert f"{first.value:.4f}" in display.words
+    assert "ranked by" not in shown(fb.leaderboard(leaky_bank)).words
+
+
+def test_parameters_that_all_heads_of_a_kind_share_are_said_once(make_bank: Callable[..., fb.Bank]) -> None:
+    board = fb.train_heads(make_bank(), [{"kind": "knn", "n_neighbors": [1, 3], "weights": "distance"}, "ridge"])
+    assert "common to these rows: weights=distance (knn)" in shown(board).words
 
 
 def test_failed_runs_are_shown(make_bank: Callable[..., fb.Bank]) -> None:

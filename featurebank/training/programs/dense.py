@@ -10,6 +10,8 @@ weights that lead to a unit at one column: neither mixes heads. Dropout keeps th
 the head, step, layer, position), not drawn from a stream that the heads share.
 
 A whole epoch is one XLA program, which turns the optimizer's dozen element-wise operations into few passes over memory.
+Evaluation and prediction are graphs of TensorFlow, because nearly all of their time is products of matrices: XLA would
+save a few milliseconds an epoch, and takes .3 to .7 s to compile each.
 Penalties are added to the gradients, l1 sign(w) + 2 l2 w, where they cost no pass of their own; the losses that are
 recorded have them too, as Keras's have.
 """
@@ -80,13 +82,13 @@ def epoch_program(
 
 @cache
 def evaluation_program(shape: Shape, sizes: Sizes) -> Callable[..., tuple[Any, Any]]:
-    """Returns the program that gives each head's loss (K,), with smoothing and penalties, and its accuracy (K,).
+    """Returns the graph that gives each head's loss (K,), with smoothing and penalties, and its accuracy (K,).
 
     It takes features, labels, row numbers and weights as the program of an epoch, parameters, moving statistics and
     options.
     """
 
-    @CompiledFunction
+    @tf.function(autograph=False)  # type: ignore[untyped-decorator]
     def evaluate(
         X: Any, y: Any, rows: Any, weights: Any, params: Tensors, moving: Tensors, options: Tensors
     ) -> tuple[Any, Any]:
@@ -99,7 +101,8 @@ def evaluation_program(shape: Shape, sizes: Sizes) -> Callable[..., tuple[Any, A
             return i + 1, loss + losses, right + hits
 
         start = (0, tf.zeros((heads,)), tf.zeros((heads,)))
-        _, loss, right = tf.while_loop(lambda i, *_: i < tf.shape(rows)[0], body, start)
+        # One block of images after another: in a graph, ten would be in memory at once.
+        _, loss, right = tf.while_loop(lambda i, *_: i < tf.shape(rows)[0], body, start, parallel_iterations=1)
         return loss / tf.reduce_sum(weights) + penalties(params, options), right / tf.reduce_sum(weights)
 
     return traced_once(evaluate)
@@ -107,12 +110,12 @@ def evaluation_program(shape: Shape, sizes: Sizes) -> Callable[..., tuple[Any, A
 
 @cache
 def prediction_program(shape: Shape, sizes: Sizes) -> Callable[..., Any]:
-    """Returns the program that gives the probabilities of some images by each head, (K, b, classes).
+    """Returns the graph that gives the probabilities of some images by each head, (K, b, classes).
 
     It takes features (n, d), row numbers (b,), parameters and moving statistics.
     """
 
-    @CompiledFunction
+    @tf.function(autograph=False)  # type: ignore[untyped-decorator]
     def predict(X: Any, rows: Any, params: Tensors, moving: Tensors) -> Any:
         outputs = _first(shape, tf.gather(X, rows), params, None)
         heads = params[SHARED_KERNEL].shape[1]
@@ -123,9 +126,9 @@ def prediction_program(shape: Shape, sizes: Sizes) -> Callable[..., Any]:
 
 @cache
 def keeping_program(sizes: Sizes) -> Callable[[Tensors, Tensors, Any], Tensors]:
-    """Returns the program that replaces the kept tensors of some heads, given by a mask (K,), by new ones."""
+    """Returns the graph that replaces the kept tensors of some heads, given by a mask (K,), by new ones."""
 
-    @CompiledFunction
+    @tf.function(autograph=False)  # type: ignore[untyped-decorator]
     def keep(best: Tensors, new: Tensors, better: Any) -> Tensors:
         return {name: tf.where(per_head(better, name, value), value, best[name]) for name, value in new.items()}
 

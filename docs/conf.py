@@ -18,11 +18,10 @@ extensions = [
     "myst_nb",
     "sphinx_design",
     "sphinx.ext.autodoc",
-    "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
-    "sphinx_click",
     "docs.extensions.repository",
     "docs.extensions.pictures",
+    "docs.extensions.python_pages",
 ]
 exclude_patterns = ["_build"]
 nb_execution_mode = "off"  # notebooks are stored with their results
@@ -52,3 +51,9 @@ html_theme_options = {
 }
 html_sidebars = {"index": [], "404": [], "files/**": []}
 html_context = {"default_mode": "auto"}  # as the reader's system, light or dark
+add_module_names = False
+python_use_unqualified_type_names = True
+python_maximum_signature_line_length = 80
+napoleon_use_rtype = False
+napoleon_numpy_docstring = False
+autodoc_member_order = "bysource"

@@ -25,7 +25,7 @@ def page_texts() -> dict[str, str]:
     """Returns the text of each page by the name of its file."""
     texts = {}
     for subject in SUBJECTS:
-        texts[f"{subject.slug}.md"] = _subject_page(subject)
+        texts[f"{subject.slug}.rst"] = _subject_page(subject)
         for kind in _objects(subject):
             texts[f"{_file(kind)}.rst"] = _object_page(kind)
     return texts
@@ -43,30 +43,42 @@ def _file(kind: Any) -> str:
 
 def _subject_page(subject: Subject) -> str:
     """Returns the page of a subject: a table with the first sentence of each name, and the pages below it."""
-    parts = [f"# {subject.title}", subject.about, _table([public_object(name) for name in subject.names], "fb.")]
+    parts = [
+        _heading(subject.title, "="),
+        subject.about,
+        _table([public_object(name) for name in subject.names], "fb."),
+    ]
     if subject.results:
-        parts += ["## What they return", _table([result_class(place) for place in subject.results])]
-    entries = "\n".join(_file(kind) for kind in _objects(subject))
-    parts.append(f"```{{toctree}}\n:hidden:\n\n{entries}\n```")
+        parts += [_heading("What they return", "-"), _table([result_class(place) for place in subject.results])]
+    entries = "\n".join(f"   {_file(kind)}" for kind in _objects(subject))
+    parts.append(f".. toctree::\n   :hidden:\n\n{entries}")
     return "\n\n".join(parts) + "\n"
 
 
+def _heading(title: str, line: str) -> str:
+    return f"{title}\n{line * len(title)}"
+
+
 def _table(kinds: list[Any], prefix: str = "") -> str:
-    rows = [f"| [`{prefix}{kind.__name__}`]({_file(kind)}.rst) | {first_sentence(kind)} |" for kind in kinds]
-    return "\n".join(["| name | what it does |" if prefix else "| name | what it is |", "|---|---|", *rows])
+    """Returns a table of names that are links, with the first sentence of each."""
+    rows = [("name", "what it does" if prefix else "what it is")]
+    for kind in kinds:
+        (sentence,) = linked([first_sentence(kind)])
+        rows.append((f":doc:`{prefix}{kind.__name__} <{_file(kind)}>`", sentence))
+    lines = [f"   * - {name}\n     - {text}" for name, text in rows]
+    return "\n".join([".. list-table::", "   :header-rows: 1", "   :widths: 25 75", "", *lines])
 
 
 def first_sentence(kind: Any) -> str:
     """Returns the first sentence of a docstring."""
     paragraph = " ".join((inspect.getdoc(kind) or "").split("\n\n")[0].split())
     sentence, stop, _ = paragraph.partition(". ")
-    return (sentence + "." if stop else paragraph).replace("|", "\\|")
+    return sentence + "." if stop else paragraph
 
 
 def _object_page(kind: Any) -> str:
     full = pages()[kind]
-    title = kind.__name__
-    lines = [title, "=" * len(title), ""]
+    lines = [_heading(kind.__name__, "="), ""]
     if not inspect.isclass(kind):
         return "\n".join([*lines, f".. autofunction:: {full}", ""])
     lines.append(f".. autoclass:: {full}")
@@ -78,8 +90,8 @@ def _object_page(kind: Any) -> str:
 def write_pages(folder: Path, texts: Mapping[str, str]) -> None:
     """Writes pages that differ from those in a folder, and deletes those that are no page any more."""
     folder.mkdir(parents=True, exist_ok=True)
-    for path in [*folder.glob("*.rst"), *folder.glob("*.md")]:
-        if path.name not in {*texts, "index.md"}:
+    for path in folder.glob("*.rst"):
+        if path.name not in texts:
             path.unlink()
     for name, text in texts.items():
         path = folder / name

@@ -13,7 +13,7 @@ def test_every_public_name_has_a_page_and_is_in_a_table() -> None:
     everything = "\n".join(texts.values())
     for name in featurebank.__all__:
         assert f"featurebank.{name}\n" in everything
-        assert f"[`fb.{name}`](" in everything
+        assert f":doc:`fb.{name} <" in everything
     assert len({name.lower() for name in texts}) == len(texts)  # some disks do not tell Report from report
 
 
@@ -27,13 +27,13 @@ def test_the_first_sentence_of_a_docstring() -> None:
 
 
 def test_only_changed_pages_are_written_and_old_ones_deleted(tmp_path: Path) -> None:
-    texts = {"a.rst": "one", "b.md": "two"}
+    texts = {"a.rst": "one", "b.rst": "two"}
     write_pages(tmp_path, texts)
     (tmp_path / "index.md").write_text("by hand", encoding="utf-8")
     (tmp_path / "old.rst").write_text("old", encoding="utf-8")
     before = (tmp_path / "a.rst").stat().st_mtime_ns
-    write_pages(tmp_path, {**texts, "b.md": "three"})
+    write_pages(tmp_path, {**texts, "b.rst": "three"})
     assert (tmp_path / "a.rst").stat().st_mtime_ns == before
     assert {path.name: path.read_text(encoding="utf-8") for path in tmp_path.iterdir()} == {
-        "a.rst": "one", "b.md": "three", "index.md": "by hand",
+        "a.rst": "one", "b.rst": "three", "index.md": "by hand",
     }  # fmt: skip

@@ -1,6 +1,7 @@
-"""Extensions of Sphinx that make the reference from the code, so that it never differs from the code.
+"""Extensions of Sphinx: the reference is made from the code, so that it never differs from the code.
 
 `python_pages` writes the pages of the Python interface, with the help of `subjects` (which name is on which page),
-`signatures` and `docstrings`. `command_pages`, `head_pages`, `backbone_pages`, `file_pages` and `error_pages` define a
-directive each, which stands on a page of `docs/reference`.
+`signatures` and `docstrings`. `reference` defines the directives by which the other pages of `docs/reference` show what
+is known of commands, heads, backbones, files and errors. `repository` and `pictures` make links and pictures of the
+pages work on the site as they do in the source.
 """

@@ -332,7 +332,6 @@ COVERED_BY = {
     "racing/options.py": "racing/test_stage.py",
     "racing/outcome.py": "racing/test_stage.py",
     "racing/rounds.py": "racing/test_stage.py",
-    "racing/speed.py": "racing/test_stage.py",
     "pipeline/plan.py": "pipeline/test_stage.py",
     "pipeline/work.py": "pipeline/test_stage.py",
     "fitting/fitted.py": "fitting/test_fit.py",

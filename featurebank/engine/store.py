@@ -27,7 +27,8 @@ class EngineStore:
     """
 
     def __init__(self, most: int = 8) -> None:
-        self._most = most
+        self.most = most
+        """The largest number of engines."""
         self._engines: dict[EngineKey, Engine] = {}
 
     def __enter__(self) -> EngineStore:
@@ -45,7 +46,7 @@ class EngineStore:
         if (before := self._engines.pop(key, None)) is not None:
             before.close()
         self._engines[key] = engine
-        while len(self._engines) > self._most:
+        while len(self._engines) > self.most:
             self._engines.pop(next(iter(self._engines))).close()
 
     def keep_only(self, backbones: Collection[str]) -> None:

@@ -28,7 +28,7 @@ from featurebank.extraction.request import dataset_items
 from featurebank.extraction.state import state_of
 from featurebank.extraction.target import BankTarget, Running, Target
 from featurebank.system import digest
-from featurebank.system.meter import Meter
+from featurebank.system.meter import Meter, SharedTime
 from featurebank.system.progress import Advance, Reporter
 from featurebank.system.runtime import threads
 from featurebank.words import counted
@@ -48,6 +48,8 @@ class FeaturePass:
     keeps_engines: bool = False
     """Whether the engines stay loaded for the next pass."""
     _count: BadImages = field(init=False)
+    _networks: SharedTime = field(default_factory=SharedTime)
+    """The time of each target's network, by the digest of the network."""
 
     def __post_init__(self) -> None:
         self._count = BadImages(len(self.dataset), self.dataset.spec, self.options.max_bad)
@@ -104,15 +106,27 @@ class FeaturePass:
             depth = target.depth(batch.lane.taps)
             while len(running) >= depth:
                 store_first()
-            self.meter.start("forward")  # before `submit`, because some engines compute before `submit` returns
-            sent = target.submit(batch.lane.taps, batch)
-            sent.parts[-1].add_done_callback(lambda _: self.meter.stop("forward"))
-            running.append((target, sent))
+            running.append((target, self._submit(target, batch)))
         while running:
             store_first()
         self._count.end()
         for target in self.targets:
+            target.network_seconds = self._networks.seconds(target.backbone.digest)
             target.report_precision()  # with few images, it was not reported during the pass
+
+    def _submit(self, target: Target, batch: Batch[Lane]) -> Running:
+        """Submits a batch to its engine, and measures until its features are there."""
+        network = target.backbone.digest
+
+        def ended(_: object) -> None:
+            self.meter.stop("forward")
+            self._networks.stop(network)
+
+        self.meter.start("forward")  # before `submit`, because some engines compute before `submit` returns
+        self._networks.start(network)
+        sent = target.submit(batch.lane.taps, batch)
+        sent.parts[-1].add_done_callback(ended)
+        return sent
 
     def busy(self, seconds: float) -> dict[str, float]:
         """Returns the fraction of a period (s) in which each part worked; for decoding, the mean over the threads."""

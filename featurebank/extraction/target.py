@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
@@ -66,6 +67,10 @@ class Target:
     """The dtype on disk of each tap; None means `default_dtype` of its shape."""
     computed: int = 0
     """The number of inputs that the network was run on; each view of an image counts."""
+    network_seconds: float = 0.0
+    """The time of the network's own work: while others run beside it, a part of it counts."""
+    load_seconds: float = 0.0
+    """The time until its engines were ready."""
     _done: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
     """(n,) bool: for which images of the dataset something was computed. Of duplicates, only one is marked."""
     _engines: dict[tuple[str, ...], Engine] = field(default_factory=dict)
@@ -190,8 +195,10 @@ class Target:
             self._engines[taps], self.engine = engine, engine.name
         if taps not in self._engines:
             self.reporter.say(f"loading {self.backbone.name} (weights {self.backbone.weights})")
+            began = time.perf_counter()
             with self.meter.working("load"), self.reporter.step(f"preparing the engine of {self.backbone.name}"):
                 self._engines[taps] = self._load(taps, self.options.precision)
+            self.load_seconds += time.perf_counter() - began
             self.engine = self._engines[taps].name
         return self._engines[taps]
 
@@ -264,6 +271,7 @@ class BankTarget(Target):
             engine=self.engine,
             precision=self.options.precision,
             busy={part: round(share, 3) for part, share in busy.items()},
+            network={"seconds": round(self.network_seconds, 6), "load_seconds": round(self.load_seconds, 6)},
             threads=threads(),
             machine=platform.machine(),
             processor=processor(),

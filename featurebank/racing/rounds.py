@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,14 +12,14 @@ import numpy as np
 from featurebank.bank import Bank
 from featurebank.dataset import Dataset
 from featurebank.engine.store import EngineStore
-from featurebank.extraction import ExtractOptions, run_extraction
+from featurebank.extraction import ExtractOptions, run_extractions
 from featurebank.grid.time_budget import Clock
 from featurebank.racing.candidates import Candidate
 from featurebank.racing.halving import distances, first_part, next_part, staying
 from featurebank.racing.options import RaceOptions
 from featurebank.racing.outcome import RoundScore
 from featurebank.racing.parts import Parts
-from featurebank.racing.speed import NetworkSpeed, recorded_speed
+from featurebank.runs.costs.recorded import NetworkSpeed, recorded_speed
 from featurebank.system.progress import Reporter
 from featurebank.words import counted
 
@@ -86,37 +86,47 @@ class RaceRounds:
             size = next_part(size, len(self.left), allowed - sum(self.images), len(self.parts))
 
     def _round(self, size: int) -> dict[int, PartEvidence] | None:
-        """Extracts a part with the candidates that stay, and scores them; None if the budget ends before."""
+        """Extracts a part with the candidates that stay, and scores them; None if the budget ends before.
+
+        The candidates share passes over the images, as many at a time as engines may be loaded.
+        """
         part, found = self.parts.part(size), {}
         self.reporter.say(
             f"round {len(self.scores) + 1}: {counted(size, 'training image')}, {counted(len(self.left), 'backbone')}"
         )
-        for number in self.left:
-            speed = self.speeds.get(number)
-            needed = speed.seconds(size - self.images[number]) if speed else 0.0
+        together = self.engines.most
+        for first in range(0, len(self.left), together):
+            numbers = self.left[first : first + together]
+            speeds = [(number, self.speeds[number]) for number in numbers if number in self.speeds]
+            needed = sum(speed.seconds(size - self.images[number]) for number, speed in speeds)
             if needed > self.clock.left or self.clock.left <= 0:
                 self.unfinished = f"round {len(self.scores) + 1} was not finished"
                 return None
-            found[number] = self._score(number, part)
+            for number, bank in zip(numbers, self._extract(numbers, part), strict=True):
+                found[number] = self._score(number, bank)
         return found
 
-    def _score(self, number: int, part: Dataset) -> PartEvidence:
-        candidate, options = self.candidates[number], self.options
+    def _extract(self, numbers: Sequence[int], part: Dataset) -> list[Bank]:
+        """Extracts a part with some candidates in one pass, and learns their speeds; returns their banks."""
+        options, networks = self.options, [self.candidates[number].backbone for number in numbers]
         request = ExtractOptions(
             taps=[options.tap], engine=options.engine, precision=options.precision, batch_size=options.batch_size,
             wait=True,
         )  # fmt: skip
-        done = run_extraction(
-            part, candidate.backbone, request, cache=self.cache, reporter=self.reporter, engines=self.engines
+        results = run_extractions(
+            part, networks, request, cache=self.cache, reporter=self.reporter, engines=self.engines
         )
-        self.images[number] = max(self.images[number], done.rows)
-        if speed := recorded_speed(done.bank.path):
-            before = self.speeds.get(number, speed)  # it says how long loading takes: later, the engine is there
-            self.speeds[number] = replace(speed, load_seconds=max(speed.load_seconds, before.load_seconds))
+        for number, done in zip(numbers, results, strict=True):
+            self.images[number] = max(self.images[number], done.rows)
+            if speed := recorded_speed(done.bank.manifest.history):
+                self.speeds[number] = speed
+        return [done.bank for done in results]
+
+    def _score(self, number: int, bank: Bank) -> PartEvidence:
         from featurebank.racing.evidence import evidence_of  # it imports scikit-learn
 
-        with self.reporter.step(f"leave-one-out of {candidate.name}"):
-            return evidence_of(*self._read(done.bank))
+        with self.reporter.step(f"leave-one-out of {self.candidates[number].name}"):
+            return evidence_of(*self._read(bank))
 
     def _read(self, bank: Bank) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         self.groups = bank.groups("train")

@@ -75,3 +75,52 @@ class Meter:
                 activity.any_seconds += now - activity.since
             activity.workers += difference
             activity.since = now
+
+
+@dataclass
+class SharedTime:
+    """Divides time among those that work at the same moment, in equal parts; any thread may call it.
+
+    The times of all add up to the time in which at least one of them worked.
+
+    Example:
+        >>> shared = SharedTime()
+        >>> shared.start("a")
+        >>> shared.stop("a")
+        >>> shared.seconds("a") > 0, shared.seconds("b")
+        (True, 0.0)
+    """
+
+    _working: dict[str, int] = field(default_factory=dict)
+    """The number of tasks of each that are under way."""
+    _seconds: dict[str, float] = field(default_factory=dict)
+    _since: float = 0.0
+    """Until when time is divided."""
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def start(self, name: str) -> None:
+        """Records that one more task of somebody has begun."""
+        self._change(name, +1)
+
+    def stop(self, name: str) -> None:
+        """Records that a task of somebody has ended."""
+        self._change(name, -1)
+
+    def seconds(self, name: str) -> float:
+        """Returns the time of somebody so far, in seconds; 0 for the unknown."""
+        with self._lock:
+            self._divide()
+            return self._seconds.get(name, 0.0)
+
+    def _change(self, name: str, difference: int) -> None:
+        with self._lock:
+            self._divide()
+            self._working[name] = self._working.get(name, 0) + difference
+
+    def _divide(self) -> None:
+        """Divides the time since the last call among those that work."""
+        now = time.perf_counter()
+        active = [name for name, tasks in self._working.items() if tasks]
+        for name in active:
+            self._seconds[name] = self._seconds.get(name, 0.0) + (now - self._since) / len(active)
+        self._since = now

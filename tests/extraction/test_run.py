@@ -153,6 +153,8 @@ def test_an_account_of_what_was_at_work(run: Callable[..., Extraction]) -> None:
     event = found.bank.manifest.last_extraction
     assert event
     assert set(event["busy"]) == set(found.busy)
+    assert event["network"]["seconds"] == pytest.approx(found.busy["forward"] * found.seconds, abs=0.05)
+    assert event["network"]["load_seconds"] == pytest.approx(found.busy["load"] * found.seconds, abs=0.05)
     assert run(load).busy == {}
 
 

@@ -16,6 +16,7 @@ from featurebank.dataset import Dataset
 from featurebank.errors import ConfigError, DatasetError, HeadError
 from featurebank.metrics import metric_of
 from featurebank.racing import RaceOptions, run_race
+from featurebank.racing.parts import PartDataset
 
 pytestmark = pytest.mark.heavy
 
@@ -79,6 +80,27 @@ def test_equal_backbones_race_on_with_larger_parts(
     assert f"{LITE}@random:40@32px" not in {one.candidate for one in found.rounds[1]}
 
 
+def test_the_candidates_of_a_round_share_a_pass(
+    dataset: Dataset, contestants: list[str], tmp_path: Path, grid: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: Counter[int] = Counter()
+    original = Dataset.image
+
+    def image(self: Dataset, index: int, levels: Any = None) -> np.ndarray:
+        decoded[index] += isinstance(self, PartDataset)
+        return original(self, index, levels)
+
+    monkeypatch.setattr(Dataset, "image", image)
+    found = run(dataset, names(9, 1, 30, 25), tmp_path, grid)
+    assert len(found.rounds) == 1
+    assert sum(decoded.values()) == 30, "not once for each of the four"
+    assert all(one.images_per_second for one in found.rounds[0]), "each network has a speed of its own"
+    monkeypatch.setattr("featurebank.engine.store.EngineStore.__init__.__defaults__", (3,))
+    decoded.clear()
+    run(dataset, names(11, 2, 31, 26), tmp_path, grid)
+    assert sum(decoded.values()) == 60, "no more networks at a time than engines may be loaded"
+
+
 def test_a_second_race_computes_nothing(dataset: Dataset, contestants: list[str], tmp_path: Path, grid: str) -> None:
     first = run(dataset, names(2, 20), tmp_path, grid)
     contestants.clear()
@@ -122,7 +144,7 @@ def test_a_budget_ends_with_an_honest_answer(
 ) -> None:
     with pytest.raises(HeadError, match="the budget of 1e-09 s is too short for the first round"):
         run(dataset, names(2, 20), tmp_path, grid, budget=1e-9)
-    left = iter([100.0] * 5)
+    left = iter([100.0] * 3)
     monkeypatch.setattr("featurebank.grid.time_budget.Clock.left", property(lambda clock: next(left, 0.0)))
     found = run(dataset, names(2, 20), tmp_path, grid, budget=100.0)
     assert found.chosen is None

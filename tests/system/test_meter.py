@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from featurebank.system.meter import Meter
+from featurebank.system.meter import Meter, SharedTime
 
 
 @pytest.fixture
@@ -51,3 +51,20 @@ def test_work_that_fails_ends_too(clock: list[float]) -> None:
         fail()
     clock[0] += 1
     assert meter.share("a", 2) == 0.5
+
+
+def test_time_is_divided_among_those_that_work(clock: list[float]) -> None:
+    shared = SharedTime()
+    shared.start("a")
+    clock[0] += 2
+    shared.start("b")
+    shared.start("b")  # two tasks of one are no larger part
+    clock[0] += 4
+    shared.stop("a")
+    shared.stop("b")
+    clock[0] += 3
+    assert (shared.seconds("a"), shared.seconds("b")) == (4.0, 5.0), "the second task of b is still under way"
+    shared.stop("b")
+    clock[0] += 5
+    assert shared.seconds("a") + shared.seconds("b") == 9.0
+    assert shared.seconds("nobody") == 0.0

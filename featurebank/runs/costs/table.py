@@ -12,6 +12,13 @@ import numpy as np
 from featurebank.bank.comparison.labels import bank_labels
 from featurebank.bank.manifest import Manifest, load_manifest
 from featurebank.errors import BankError
+from featurebank.runs.costs.recorded import (
+    computed_images,
+    has_own_seconds,
+    is_extraction,
+    networks_of,
+    recorded_speed,
+)
 from featurebank.runs.costs.speed import measured_speed
 from featurebank.runs.run import RunRecord
 from featurebank.words import counted
@@ -29,7 +36,7 @@ class Cost:
     bytes_per_image: int | None = None
     """Of the tap on disk, without augmented views; of a joined tap, of all its parts."""
     images_per_second: float | None = None
-    """In use: from files to the features that the head takes."""
+    """Measured: from files to the features that the head takes. Recorded: of the network alone."""
     images_per_second_from: str | None = None
     """`HERE` or `EXTRACTION`; the same for all runs of a table."""
 
@@ -45,7 +52,9 @@ class _Record:
     seconds: float | None = None
     """Of one image."""
     rate: float | None = None
-    """Images a second, without the loading of the network."""
+    """Images a second of the network; see `recorded_speed`."""
+    is_own: bool = False
+    """Whether the seconds of the network itself are recorded, so that it does not matter which others ran beside it."""
     passes: frozenset[tuple[str, float]] = frozenset()
     """The time and the seconds of each pass over the images; equal ones are of one pass with several networks."""
     networks: int = 1
@@ -55,18 +64,15 @@ class _Record:
 
     @classmethod
     def of(cls, manifest: Manifest) -> _Record:
-        events = [
-            event for event in manifest.history if event.get("computed", event.get("added")) and event.get("seconds")
-        ]
+        events = [event for event in manifest.history if is_extraction(event)]
         if not events:
             return cls()
-        computed = sum(int(event.get("computed", event.get("added", 0))) for event in events)
-        seconds = sum(float(event["seconds"]) for event in events)
-        busy = sum(float(event["seconds"]) * (1 - _share(event, "load")) for event in events)
+        speed, seconds = recorded_speed(events), sum(float(event["seconds"]) for event in events)
         return cls(
-            seconds / computed, computed / busy if busy > 0 else None,
+            seconds / sum(map(computed_images, events)), speed.images_per_second if speed else None,
+            all(map(has_own_seconds, events)),
             frozenset((str(event.get("time")), float(event["seconds"])) for event in events),
-            max(_networks(event) for event in events), frozenset(map(_machine, events)),
+            max(map(networks_of, events)), frozenset(map(_machine, events)),
         )  # fmt: skip
 
 
@@ -119,7 +125,7 @@ class CostTable:
             )
         if self.is_measured:
             return [*lines, "images/s: measured on this machine, from image files to the features of the tap"]
-        if len(shared) < len(self._records):
+        if any(self._recorded_rate(path) is not None for path in self._records):
             unlike = ", on machines that differ or are not known" if len(machines) > 1 or "" in machines else ""
             lines.append(f"images/s: recorded by the extraction of each bank, with all of its taps{unlike}")
         return [*lines, "'featurebank leaderboard --measure' measures images/s of each tap on this machine"]
@@ -148,7 +154,8 @@ class CostTable:
         return total
 
     def _recorded_rate(self, path: Path) -> float | None:
-        return None if self._is_shared(path) else self._records[path].rate
+        record = self._records[path]
+        return record.rate if record.is_own or not self._is_shared(path) else None
 
     def _is_shared(self, path: Path) -> bool:
         """Returns whether several networks shared a pass: recorded, or to be seen from a pass of another bank."""
@@ -173,17 +180,6 @@ def _tap_bytes(manifest: Manifest, tap: str) -> int | None:
 def _machine(event: Mapping[str, Any]) -> str:
     processor = event.get("processor")
     return f"{processor}, {event.get('threads')} threads" if isinstance(processor, str) and processor else ""
-
-
-def _networks(event: Mapping[str, Any]) -> int:
-    networks = event.get("networks")
-    return networks if isinstance(networks, int) else 1
-
-
-def _share(event: Mapping[str, Any], part: str) -> float:
-    busy = event.get("busy")
-    share = busy.get(part) if isinstance(busy, Mapping) else None
-    return min(1.0, max(0.0, float(share))) if isinstance(share, int | float) else 0.0
 
 
 def _rounded(value: float | None) -> float | None:

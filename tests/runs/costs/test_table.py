@@ -52,6 +52,15 @@ def test_a_shared_pass_tells_no_speed_of_one_network(add: Add) -> None:
     assert table.remarks()[0].startswith("s/image of 3 banks: of a pass of several networks")
 
 
+def test_the_own_seconds_of_networks_that_shared_a_pass_are_their_speeds(add: Add) -> None:
+    own = [{"network": {"seconds": seconds, "load_seconds": 1.0}} for seconds in (10.0, 40.0)]
+    runs = [add(name, {"seconds": 51.0, "networks": 2, **one}) for name, one in zip("ab", own, strict=True)]
+    table = CostTable(runs)
+    assert [table.of(run).images_per_second for run in runs] == [10.0, 2.5]
+    assert table.remarks()[0].startswith("s/image of 2 banks: of a pass of several networks")
+    assert table.remarks()[1].startswith("images/s: recorded by the extraction of each bank")
+
+
 def test_unlike_machines_are_said(add: Add) -> None:
     runs = [add("a", {"seconds": 50.0}), add("b", {"seconds": 51.0, "processor": "other"})]
     assert "on machines that differ or are not known" in CostTable(runs).remarks()[0]

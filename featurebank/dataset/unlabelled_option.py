@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -35,7 +35,17 @@ def in_unlabelled_folder(file: str) -> bool:
         >>> in_unlabelled_folder("Unlabeled/new/1.jpg"), in_unlabelled_folder("ant/unlabelled.jpg")
         (True, False)
     """
-    return any(part.casefold() in FOLDERS for part in file.split("/")[:-1])
+    return bool(unlabelled_folders([file]))
+
+
+def unlabelled_folders(files: Iterable[str]) -> set[str]:
+    """Returns the names of the folders for images without a label in which one of these files is.
+
+    Example:
+        >>> unlabelled_folders(["Unlabeled/new/1.jpg", "ant/2.jpg"])
+        {'Unlabeled'}
+    """
+    return {part for file in files for part in file.split("/")[:-1] if part.casefold() in FOLDERS}
 
 
 def unlabelled_line(labels: np.ndarray) -> Iterator[str]:

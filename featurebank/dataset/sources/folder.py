@@ -18,7 +18,7 @@ from featurebank.dataset.sources.folder_tree import tree_of
 from featurebank.dataset.sources.layout import ClassTree, find_layout, place_files
 from featurebank.dataset.spec_options import join_options, split_options
 from featurebank.dataset.splits import NO_LABEL, UNDECIDED, UNLABELLED, predefined_splits
-from featurebank.dataset.unlabelled_option import in_unlabelled_folder, keeps_unlabelled
+from featurebank.dataset.unlabelled_option import in_unlabelled_folder, keeps_unlabelled, unlabelled_folders
 from featurebank.errors import DatasetError
 from featurebank.system import digest
 from featurebank.system.files import read_regular
@@ -104,7 +104,7 @@ def load(argument: str) -> Contents:
         *layout.notes,
         *_unplaced(files, places, layout.left_out),
         *listing.notes,
-        *_empty(listing, layout.parts, classes),
+        *_empty(listing, layout.parts, set(classes) | unlabelled_folders(unlabelled)),
     ]
     return Contents(
         name=path_name(root),
@@ -156,9 +156,15 @@ def _unplaced(
     return [f"{number} outside the class folders, the first is '{outside[0]}': omitted"]
 
 
-def _empty(listing: Listing, parts: Iterable[ClassTree], classes: tuple[str, ...]) -> list[str]:
-    """Returns a note about each folder beside the class folders that has no images."""
-    known, places = set(classes), {part.path for part in parts}
+def _empty(listing: Listing, parts: Iterable[ClassTree], known: set[str]) -> list[str]:
+    """Returns a note about each folder beside the class folders that has no images.
+
+    Args:
+        listing: the content of the dataset's folder.
+        parts: the folders that hold the class folders.
+        known: the names of folders that have images.
+    """
+    places = {part.path for part in parts}
     beside = [name.rpartition("/") for name in sorted(listing.folders)]
     empty = [f"{place}/{last}" if place else last for place, _, last in beside if place in places and last not in known]
     return [f"folder '{name}' has no images: it is not a class" for name in empty]

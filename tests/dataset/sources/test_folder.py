@@ -97,6 +97,14 @@ def test_what_is_left_out_is_said(tmp_path: Path, make: SimpleNamespace) -> None
     assert "folder 'docs' has no images: it is not a class" in lines
 
 
+def test_a_folder_of_images_without_a_label_has_images(tmp_path: Path, make: SimpleNamespace) -> None:
+    make.folder(tmp_path, each=8)
+    make.save(tmp_path / "Unlabelled" / "new" / "1.png", 1)
+    (tmp_path / "unlabeled").mkdir()
+    lines = load_dataset(str(tmp_path), unlabelled="keep").warnings()
+    assert [line for line in lines if line.startswith("folder")] == ["folder 'unlabeled' has no images: it is not a class"]
+
+
 def test_links_are_followed_once(tmp_path: Path, make: SimpleNamespace) -> None:
     root = make.folder(tmp_path / "root", each=3)
     make.save(tmp_path / "elsewhere" / "1.png", 77)

@@ -126,7 +126,7 @@ def test_commands_in_bash_blocks_can_be_parsed(page: Path, monkeypatch: pytest.M
     monkeypatch.syspath_prepend(ROOT)
     for words in shell_commands(page):
         if words[0] == "featurebank":
-            command, rest = command_of([word.replace("$", "1") for word in words[1:]])
+            command, rest = command_of([re.sub(r"\$\{?\w+\}?", "1", word) for word in words[1:]])
             command.make_context(words[1], rest)
         elif words[0] == "dask":
             (entry,) = entry_points(group="dask_cli", name=words[1])

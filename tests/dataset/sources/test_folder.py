@@ -102,7 +102,8 @@ def test_a_folder_of_images_without_a_label_has_images(tmp_path: Path, make: Sim
     make.save(tmp_path / "Unlabelled" / "new" / "1.png", 1)
     (tmp_path / "unlabeled").mkdir()
     lines = load_dataset(str(tmp_path), unlabelled="keep").warnings()
-    assert [line for line in lines if line.startswith("folder")] == ["folder 'unlabeled' has no images: it is not a class"]
+    empty = [line for line in lines if line.startswith("folder")]
+    assert empty == ["folder 'unlabeled' has no images: it is not a class"]
 
 
 def test_links_are_followed_once(tmp_path: Path, make: SimpleNamespace) -> None:

@@ -22,7 +22,6 @@ function addButtons() {
   for (const block of document.querySelectorAll("div.highlight")) {
     const code = block.querySelector("pre");
     if (!code || code.closest("div.output")) continue;
-    code.tabIndex = 0; // a wide block can be scrolled with the keyboard
     const button = document.createElement("button");
     button.type = "button";
     button.className = "copy";
@@ -37,4 +36,10 @@ function addButtons() {
   }
 }
 
-if (typeof document !== "undefined") addButtons();
+// What is wider than the page can be scrolled with the keyboard.
+function makeFocusable() {
+  for (const wide of document.querySelectorAll("article pre, article [style*='overflow-x']")) wide.tabIndex = 0;
+}
+
+addButtons();
+makeFocusable();

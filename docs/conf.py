@@ -24,6 +24,7 @@ extensions = [
     "docs.extensions.python_pages",
 ]
 exclude_patterns = ["_build"]
+nitpick_ignore_regex = [("py:.*", ".*")]  # types of other packages have no page here
 nb_execution_mode = "off"  # notebooks are stored with their results
 myst_enable_extensions = ["colon_fence", "deflist", "substitution"]
 myst_heading_anchors = 4  # links to headings have the names that GitHub gives them

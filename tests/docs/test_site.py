@@ -15,7 +15,7 @@ from docs.__main__ import main
 
 pytestmark = pytest.mark.heavy
 
-ELSEWHERE = re.compile(r"(https?:|mailto:|data:|//)")
+ELSEWHERE = re.compile(r"([a-z][a-z0-9+.-]*:|//)")
 FIVE = ("index.html", "how-to/index.html", "guide/heads.html", "reference/commands.html", "tutorials/tour.html")
 """A page of each kind."""
 

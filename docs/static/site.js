@@ -41,5 +41,13 @@ function makeFocusable() {
   for (const wide of document.querySelectorAll("article pre, article [style*='overflow-x']")) wide.tabIndex = 0;
 }
 
+// The arrows that unfold the sidebar have no text for screen readers.
+function nameArrows() {
+  for (const arrow of document.querySelectorAll("li.has-children > details > summary")) {
+    arrow.setAttribute("aria-label", `Pages below ${arrow.closest("li").querySelector("a").textContent.trim()}`);
+  }
+}
+
 addButtons();
 makeFocusable();
+nameArrows();

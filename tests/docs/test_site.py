@@ -16,7 +16,9 @@ from docs.__main__ import main
 pytestmark = pytest.mark.heavy
 
 ELSEWHERE = re.compile(r"([a-z][a-z0-9+.-]*:|//)")
-FIVE = ("index.html", "how-to/index.html", "guide/heads.html", "reference/commands.html", "tutorials/tour.html")
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+TUTORIAL = min((DOCS / "tutorials").glob("*.ipynb")).relative_to(DOCS).with_suffix(".html").as_posix()
+FIVE = ("index.html", "how-to/csv.html", "guide/heads.html", "reference/commands.html", TUTORIAL)
 """A page of each kind."""
 
 
@@ -42,8 +44,21 @@ def test_the_site_loads_nothing_from_a_network(site: Site) -> None:
 
 def test_every_page_is_in_a_table_of_contents(site: Site) -> None:
     """Sphinx warns of a page that is in none, unless the page says that it wants that."""
-    sources = (Path(__file__).resolve().parents[2] / "docs").rglob("*.md")
+    sources = DOCS.rglob("*.md")
     assert [path.name for path in sources if re.search(r"^orphan: true", path.read_text("utf-8"), re.M)] == ["404.md"]
+
+
+def test_the_start_page_leads_to_short_answers_of_ten_questions(site: Site) -> None:
+    answers = re.split(r"^## ", (DOCS / "start" / "questions.md").read_text("utf-8"), flags=re.M)[1:]
+    assert len(answers) == 10
+    assert max(len(answer.splitlines()) for answer in answers) <= 40  # a screen
+    page = site.folder / "start" / "questions.html"
+    anchors = {
+        link.target.partition("#")[2]
+        for link in site.links(site.folder / "index.html")
+        if "questions.html#" in link.target
+    }
+    assert len(anchors & site.anchors[page]) == 10
 
 
 @pytest.mark.parametrize("name", FIVE)

@@ -462,7 +462,7 @@ COVERED_BY = {
     "training/programs/tensors.py": "heads/neural/test_together.py",
     "system/downloads.py": "backbone/weights/test_download.py",
     "runs/logs/graph.py": "runs/logs/test_tensorboard.py",
-    "dataset/sources/folder_tree.py": "dataset/sources/test_layout.py",
+    "dataset/readers/folder_tree.py": "dataset/readers/test_layout.py",
     "backbone/families/user_checks.py": "backbone/families/test_user.py",
     "heads/storage/estimator_classes.py": "heads/storage/test_estimator_state.py",
     "system/drawing/console.py": "cli/test_terminal.py",

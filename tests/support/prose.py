@@ -50,7 +50,7 @@ def pages() -> list[Path]:
     found += [
         path for kind in ("*.md", "*.ipynb") for path in (ROOT / "docs").rglob(kind) if "_build" not in path.parts
     ]
-    return sorted(found)
+    return sorted(set(found) - {ROOT / "CODE_OF_CONDUCT.md"})  # its text is that of the Contributor Covenant
 
 
 def sources() -> list[Path]:

@@ -32,7 +32,7 @@ _DROPOUT = 0.25
 
 
 @dataclass(frozen=True)
-class _Untrained(KerasSpec):
+class Untrained(KerasSpec):
     """A network without trained weights."""
 
     default_weights: ClassVar[None] = None
@@ -51,7 +51,7 @@ class _Untrained(KerasSpec):
         raise ConfigError(message)
 
 
-class BaseNet(_Untrained):
+class BaseNet(Untrained):
     """5x5 convolutions of 6 and 16 channels, each with 2x2 max pooling; the dense layers have 50 and 25 units."""
 
     def build(self, prepared: Any, *, top: bool) -> Any:
@@ -71,7 +71,7 @@ class BaseNet(_Untrained):
 
 
 @dataclass(frozen=True)
-class BaseNetPlus(_Untrained):
+class BaseNetPlus(Untrained):
     """Five 3x3 convolutions of 32, 32, 64, 64 and 128 channels in three blocks; the first two end in 2x2 max pooling.
 
     Args:
@@ -120,7 +120,7 @@ class BaseNetPlus(_Untrained):
         return keras.layers.ReLU(name=f"{name}_relu")(x)
 
 
-class BaseNetDeep(_Untrained):
+class BaseNetDeep(Untrained):
     """Four blocks of two 3x3 convolutions, batch normalisation, ReLU and dropout; the first three have 2x2 max pooling.
 
     The study states neither the widths (here 32, 64, 128 and 256 channels) nor the dropout rate. In it, three dense

@@ -14,8 +14,8 @@ from featurebank.dataset.core import Contents, path_name
 from featurebank.dataset.decoding.image_bytes import ImageBytes
 from featurebank.dataset.decoding.levels import Depths
 from featurebank.dataset.grouping.further_columns import FurtherColumns
+from featurebank.dataset.readers.layout import split_code
 from featurebank.dataset.sources.arrays import encode
-from featurebank.dataset.sources.layout import split_code
 from featurebank.dataset.splits import TRAIN
 from featurebank.errors import DatasetError, FeatureBankError
 from featurebank.system import digest

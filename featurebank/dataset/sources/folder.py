@@ -13,9 +13,9 @@ from featurebank.dataset.decoding.image_bytes import ImageBytes
 from featurebank.dataset.decoding.levels import Depths
 from featurebank.dataset.fingerprint import Pixels, Stamp
 from featurebank.dataset.fingerprint_cache import stamp_of
+from featurebank.dataset.readers.folder_tree import tree_of
+from featurebank.dataset.readers.layout import ClassTree, find_layout, place_files
 from featurebank.dataset.readers.walk import Listing, list_images, no_images, readable_ids, unread_note
-from featurebank.dataset.sources.folder_tree import tree_of
-from featurebank.dataset.sources.layout import ClassTree, find_layout, place_files
 from featurebank.dataset.spec_options import join_options, split_options
 from featurebank.dataset.splits import NO_LABEL, UNDECIDED, UNLABELLED, predefined_splits
 from featurebank.dataset.unlabelled_option import in_unlabelled_folder, keeps_unlabelled, unlabelled_folders
@@ -71,7 +71,7 @@ def load(argument: str) -> Contents:
 
     A class is a folder, and every image below it, at any depth, belongs to that class. Folders named train, val and
     test (in any usual spelling) that contain class folders are splits. Numbered folders that contain the same class
-    folders are folds; see `featurebank.dataset.sources.layout`. Hidden and system files are ignored.
+    folders are folds; see `featurebank.dataset.readers.layout`. Hidden and system files are ignored.
 
     Args:
         argument: the folder's path; `~` is the home directory. A following "#layout=classes" or "#layout=splits" states

@@ -11,9 +11,9 @@ from featurebank.dataset.core import Contents, path_name
 from featurebank.dataset.fingerprint import reason
 from featurebank.dataset.readers import metadata
 from featurebank.dataset.readers.column_names import KNOWN
+from featurebank.dataset.readers.layout import split_code
 from featurebank.dataset.readers.table_files import Table, from_csv, from_parquet
 from featurebank.dataset.sources.folder import absolute
-from featurebank.dataset.sources.layout import split_code
 from featurebank.dataset.sources.paths import Paths
 from featurebank.dataset.sources.remote import check_urls, fetch, is_url
 from featurebank.dataset.sources.rows import Problems, TableRows, columns

@@ -12,9 +12,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from featurebank import load_dataset
-from featurebank.dataset.sources import layout as module
-from featurebank.dataset.sources.folder_tree import tree_of
-from featurebank.dataset.sources.layout import ClassTree, find_layout, place_files, split_code
+from featurebank.dataset.readers import layout as module
+from featurebank.dataset.readers.folder_tree import tree_of
+from featurebank.dataset.readers.layout import ClassTree, find_layout, place_files, split_code
 from featurebank.dataset.splits import TEST, TRAIN, VAL
 from featurebank.errors import ConfigError, DatasetError, UnknownNameError
 

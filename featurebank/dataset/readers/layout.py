@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from featurebank.dataset.sources.folder_tree import Folder, join_path, unwrap
+from featurebank.dataset.readers.folder_tree import Folder, join_path, unwrap
 from featurebank.dataset.splits import TEST, TRAIN, VAL
 from featurebank.errors import DatasetError, unknown_name
 from featurebank.system.alike import enumerate_some

@@ -253,6 +253,12 @@ def _resolve_path(spec: str) -> tuple[str, str]:
     if os.path.isfile(path):  # noqa: PTH113
         message = f"dataset '{spec}' is a file: expected {_PATHS}; use one of these"
         raise DatasetError(message)
+    if is_url(spec):
+        message = (
+            f"'{spec}' is a URL of no table: expected a .csv, .tsv or .parquet file; list the addresses of images in "
+            "such a table, in the columns path and label"
+        )
+        raise DatasetError(message)
     if "/" in spec or os.sep in spec or spec.startswith((".", "~")):
         message = f"dataset '{spec}' does not exist: expected {_PATHS} at this path; check it"
         raise DatasetError(message)

@@ -271,12 +271,15 @@ class Dataset:
             for split, row in zip(SPLITS, table, strict=True)
         }
 
-    def warnings(self) -> list[str]:
+    def warnings(self, *, files: bool = True) -> list[str]:
         """Returns the problems of the dataset, one line each; of similar lines, only the first few.
 
         If no image can be read, the consequences (empty splits and classes) are not listed.
+
+        Args:
+            files: also count unreadable files and copies in several splits.
         """
-        return shorten(list(warning_lines(self, self._table())))
+        return shorten(list(warning_lines(self, self._table(), files=files)))
 
     def _table(self) -> np.ndarray:
         """Returns the number of readable images, (splits, classes)."""

@@ -21,7 +21,7 @@ FEW_GROUPS = 10
 """With fewer groups in a split, what is measured there says little about other groups."""
 
 
-def warning_lines(dataset: Dataset, table: np.ndarray) -> Iterator[str]:
+def warning_lines(dataset: Dataset, table: np.ndarray, *, files: bool = True) -> Iterator[str]:
     """Yields the problems of a dataset, one line each.
 
     If no image can be read, the consequences (empty splits and classes) are not listed.
@@ -29,9 +29,12 @@ def warning_lines(dataset: Dataset, table: np.ndarray) -> Iterator[str]:
     Args:
         dataset: with its content digests.
         table: (splits, classes) the number of readable images.
+        files: also yield lines about unreadable files and copies, which an inspection reports one by one.
     """
     yield from dataset.contents.notes
-    yield from _unreadable_lines(dataset)
+    if files:
+        yield from _unreadable_lines(dataset)
+        yield from _copy_lines(dataset)
     if table.any():
         totals = table.sum(axis=0)
         yield from _class_lines(dataset, totals)
@@ -49,6 +52,19 @@ def _unreadable_lines(dataset: Dataset) -> Iterator[str]:
     if skipped := dataset.unreadable:
         number = counted(len(skipped), "image")
         yield f"{number} cannot be read, the first is '{skipped[0].id}': {skipped[0].reason}"
+
+
+def _copy_lines(dataset: Dataset) -> Iterator[str]:
+    """Yields a line about images whose copies are in other splits; a split by content keeps copies together."""
+    if dataset.contents.predefined is None or dataset.components is not None:  # groups have a line of their own
+        return
+    readable = (dataset.digests != b"") & (dataset.labels >= 0)
+    contents = np.unique(dataset.digests[readable], return_inverse=True)[1]
+    if torn := _torn(contents, dataset.splits[readable]):
+        yield (
+            f"{counted(torn, 'image')} with copies in several of the given splits: a memorised image counts as "
+            "recognised there; 'featurebank inspect' lists them"
+        )
 
 
 def _class_lines(dataset: Dataset, totals: np.ndarray) -> Iterator[str]:
@@ -102,9 +118,19 @@ def group_lines(parts: np.ndarray, splits: np.ndarray) -> Iterator[str]:
             f"few groups to measure on ({', '.join(few)}): what is measured there says little about other groups; find "
             "more groups, or use 'heads --folds', which validates on each group"
         )
-    sides = np.unique(np.stack([parts, splits.astype(np.int64)]), axis=1)[0]
-    if torn := int((np.unique(sides, return_counts=True)[1] > 1).sum()):
+    if torn := _torn(parts, splits):
         yield (
             f"the given splits separate images with the same content ({counted(torn, 'group')} with such copies): a "
             "memorised image counts as recognised there; 'featurebank inspect' lists them"
         )
+
+
+def _torn(parts: np.ndarray, splits: np.ndarray) -> int:
+    """Returns how many parts have images in several splits.
+
+    Args:
+        parts: (n,) the part of each image, whole numbers.
+        splits: (n,) codes of `SPLITS`.
+    """
+    sides = np.unique(parts.astype(np.int64) * len(SPLITS) + splits) // len(SPLITS)
+    return int((np.unique(sides, return_counts=True)[1] > 1).sum())

@@ -181,7 +181,7 @@ def run_inspection(
         unreadable=result.unreadable,
         duplicates=same,
         near_duplicates=alike,
-        warnings=(*dataset.warnings(), *dataset.depth_warnings(scale)),
+        warnings=(*dataset.warnings(files=False), *dataset.depth_warnings(scale)),
         samples={name: tuple(dataset.ids[row] for row in rows) for name, rows in samples.items()},
         views=() if augmentation is None else _views(dataset, samples, augmentation, options.views, (*square, scale)),
         group_columns=group_columns(dataset, usable),

@@ -126,3 +126,10 @@ def test_columns_belong_to_tables(tmp_path: Path, make: SimpleNamespace) -> None
         load_dataset(tmp_path / "t.csv", columns={"paths": "file"})
     with pytest.raises(ConfigError, match="expected a name without '#'"):
         load_dataset(tmp_path / "t.csv", columns={"path": "a#b"})
+
+
+def test_a_url_of_a_folder_asks_for_a_table() -> None:
+    with pytest.raises(
+        DatasetError, match=r"^'s3://lab/photos' is a URL of no table: expected a .csv, .tsv or .parquet"
+    ):
+        load_dataset("s3://lab/photos")

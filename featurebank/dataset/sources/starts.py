@@ -1,16 +1,20 @@
-"""Finds the root of a table's paths: beside the table, or above it; and explains if none of its images exists."""
+"""Finds the root of a table's paths: beside, above or below it; and explains if none of its images exists."""
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections.abc import Sequence
 
 from featurebank.dataset.sources.remote import is_url
 from featurebank.dataset.sources.rows import Problems
+from featurebank.system.alike import enumerate_some
 from featurebank.words import counted
 
 _SAMPLE = 64
+_MOST_FOLDERS = 100
+"""So many folders beside a table are searched for its images."""
 _FOREIGN = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 """Beginnings of absolute paths on Windows."""
 
@@ -44,7 +48,7 @@ def find_start(paths: Sequence[str], folder: str, problems: Problems) -> tuple[s
         The root, and a note if it is another folder.
 
     Raises:
-        DatasetError: none of the images exists.
+        DatasetError: none of the images exists, or several folders beside the table have such images.
     """
     local = [path for path in paths if not is_url(path)]
     if len(local) < len(paths) or any(_is_there(folder, path) for path in _some(local)):
@@ -52,13 +56,34 @@ def find_start(paths: Sequence[str], folder: str, problems: Problems) -> tuple[s
     relative = [path for path in local if not _is_absolute(path)]
     above = os.path.dirname(folder)  # noqa: PTH120 - strings, for a million paths
     places = [f"{folder}/images", above, f"{above.rstrip('/')}/images"]
-    hits = [sum(_is_there(place, path) for path in _some(relative)) for place in places]
-    if best := max(hits):
-        place = places[hits.index(best)]
+    if place := _best(places, relative) or _only_one_beside(folder, relative, problems):
         return place, [f"paths are relative to '{place}', where the images are, not to the folder of the table"]
     if not any(_is_there(folder, path) for path in local):
         problems.stop(_nothing(local, relative, [folder, *places]))
     return folder, []
+
+
+def _best(places: Sequence[str], paths: Sequence[str]) -> str | None:
+    """Returns the first of the places that have the most images; None if none has any."""
+    hits = [sum(_is_there(place, path) for path in _some(paths)) for place in places]
+    return places[hits.index(max(hits))] if any(hits) else None
+
+
+def _only_one_beside(folder: str, paths: Sequence[str], problems: Problems) -> str | None:
+    """Returns the folder beside the table that has images of these paths; None if none has any."""
+    try:
+        with os.scandir(folder) as entries:
+            folders = (entry.name for entry in entries if entry.is_dir())
+            beside = sorted(itertools.islice(folders, _MOST_FOLDERS))
+    except OSError:  # a folder that may be entered, but not listed
+        return None
+    found = [name for name in beside if any(_is_there(f"{folder}/{name}", path) for path in _some(paths))]
+    if len(found) > 1:
+        problems.stop(
+            f"its images may be those of {counted(len(found), 'folder')} beside it, {enumerate_some(found)}: write the "
+            "paths relative to the table"
+        )
+    return f"{folder}/{found[0]}" if found else None
 
 
 def _nothing(local: Sequence[str], relative: Sequence[str], places: Sequence[str]) -> str:
@@ -73,7 +98,7 @@ def _nothing(local: Sequence[str], relative: Sequence[str], places: Sequence[str
             "move the table there, or write the paths relative to the table"
         )
     looked = ", ".join(f"'{place}'" for place in places)
-    return f"{first}: searched {looked}; write the paths relative to the table"
+    return f"{first}: searched {looked} and the folders beside the table; write the paths relative to the table"
 
 
 def _some(paths: Sequence[str]) -> Sequence[str]:

@@ -77,6 +77,15 @@ def test_a_table_beside_one_of_its_images_starts_there(images: Path, make: Simpl
     assert len(found.unreadable) == 5  # no guess where the folder of the table is right for one
 
 
+def test_the_one_folder_beside_the_table_that_has_the_images(images: Path, make: SimpleNamespace) -> None:
+    (images / "images").rename(images / "train_images")
+    found = load_dataset(table(images / "t.csv", ""))
+    assert found.unreadable == []
+    assert f"paths are relative to '{images}/train_images', where the images are" in " ".join(found.warnings())
+    make.save(images / "small" / "ant" / "0.png", 1)
+    assert "may be those of 2 folders beside it, 'small', 'train_images': write the paths" in refusal(images / "t.csv")
+
+
 def test_paths_from_the_current_directory_are_refused(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(images / "images")
     message = refusal(table(images / "far" / "away" / "t.csv", ""))

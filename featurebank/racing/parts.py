@@ -16,7 +16,7 @@ from featurebank.dataset.subset import SelectedPixels, numbers
 class PartDataset(Dataset):
     """A part of a dataset; it has no warnings of its own, because those of the whole are shown."""
 
-    def warnings(self) -> list[str]:
+    def warnings(self, *, files: bool = True) -> list[str]:
         """Returns nothing: a part has no validation images, and perhaps not all classes."""
         return []
 

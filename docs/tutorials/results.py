@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from featurebank.charts.theme import config
+from featurebank.charts.theme import FONT, config
 
 _WARNING = re.compile(r"^\S*/ipykernel_\d+/\d+\.py:\d+: (\w+: .*\n)(?:  .*\n)?", re.MULTILINE)
 _COLOUR = re.compile(r"""(fill|stroke|stop-color)="([^"]*)\"""")
+_MEASURED = "'Liberation Sans', Arial, Helvetica, sans-serif"
+"""The font with which vl-convert measures texts, and those of the same widths: labels are not cut off."""
 _MACHINE = re.compile(
     r"(?<![\w.:/<])/(?:tmp|home|root|work|opt|usr|var|Users|private)/[\w.]|\b[A-Z]:\\\w|\bat 0x[\da-f]{6,}"
 )
@@ -76,6 +78,8 @@ def picture_of_chart(chart: dict[str, Any]) -> str:
         >>> picture = picture_of_chart({"data": {"values": [{"x": 1}]}, "mark": "point", "encoding": {"x": axis}})
         >>> "prefers-color-scheme:dark" in picture, '[fill="#5b6470"]{fill:#9aa4b1}' in picture
         (True, True)
+        >>> "Arial" in picture, "system-ui" in picture
+        (True, False)
     """
     import vl_convert
 
@@ -84,6 +88,7 @@ def picture_of_chart(chart: dict[str, Any]) -> str:
         for dark in (False, True)
     )
     light, dark = (re.sub(r' aria-[\w-]+="[^"]*"', "", svg) for svg in (light, dark))  # the data as text, again
+    light, dark = (svg.replace(f'font-family="{FONT}"', f'font-family="{_MEASURED}"') for svg in (light, dark))
     pairs = zip(_COLOUR.findall(light), _COLOUR.findall(dark), strict=True)
     rules = {f'[{name}="{before}"]{{{name}:{after}}}' for (name, before), (_, after) in pairs if before != after}
     style = f"<style>@media (prefers-color-scheme:dark){{{''.join(sorted(rules))}}}</style>"

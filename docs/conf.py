@@ -22,6 +22,10 @@ extensions = [
     "docs.extensions.repository",
     "docs.extensions.pictures",
     "docs.extensions.python_pages",
+    "docs.extensions.command_pages",
+    "docs.extensions.head_pages",
+    "docs.extensions.file_pages",
+    "docs.extensions.error_pages",
 ]
 exclude_patterns = ["_build"]
 nitpick_ignore_regex = [("py:.*", ".*")]  # types of other packages have no page here

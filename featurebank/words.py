@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import reprlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 _LONGEST = 300
 """Largest number of characters of one problem."""
@@ -11,6 +12,7 @@ _PROBLEMS = 20
 """Largest number of problem lines that are shown at once."""
 _BITS = 80
 """Bits of the largest whole number that is shown in full."""
+_ENTRY = re.compile(r"^    (\w+(?:, \w+)*): (.*)$")
 
 
 def counted(count: int, noun: str, plural: str = "") -> str:
@@ -146,3 +148,26 @@ class _Short(reprlib.Repr):
     def repr_int(self, x: int, level: int) -> str:
         """Returns a number, or the number of digits of a huge one, which Python refuses to print."""
         return repr(x) if x.bit_length() <= _BITS else f"a number of about {int(x.bit_length() * 0.30103):.0f} digits"
+
+
+def described_arguments(docstring: str) -> Iterator[tuple[str, str]]:
+    """Yields the name and the meaning of each entry under "Args:" of a docstring.
+
+    Example:
+        >>> dict(described_arguments(counted.__doc__))["noun"]
+        'the singular.'
+    """
+    from inspect import cleandoc
+
+    _, begins, rest = cleandoc(docstring).partition("\nArgs:\n")
+    names, meaning = "", ""
+    for line in rest.split("\n") if begins else ():
+        if line and not line.startswith("    "):
+            break
+        entry = _ENTRY.match(line)
+        if entry:
+            yield from ((name, meaning) for name in names.split(", ") if name)
+            names, meaning = entry[1], entry[2]
+        elif line.strip():
+            meaning = f"{meaning} {line.strip()}"
+    yield from ((name, meaning) for name in names.split(", ") if name)

@@ -15,7 +15,8 @@ _SECTION = re.compile(r"^(Args|Attributes):$")
 _ENTRY = re.compile(r"^    (\w+): ")
 MADE_BY_USERS = {featurebank.FeatureBank}
 """Public classes whose constructor users call."""
-_SPAN = re.compile(r"(?<![`\w:])`([^`\n]+(?:\n[^`\n]+)?)`(?![`\w])")
+_SPAN = re.compile(r"``.+?``|(?<![`\w:])`([^`\n]+(?:\n[^`\n]+)?)`(?![`\w])|\b(?!https?:)\w+://")
+"""Code, a name, or the beginning of an address that no browser opens, which docutils would make a link."""
 
 
 def linked(lines: list[str], owner: Any = None) -> list[str]:
@@ -28,7 +29,13 @@ def linked(lines: list[str], owner: Any = None) -> list[str]:
     names = _targets(owner)
     text = "\n".join(lines).rstrip()
     head, mark, examples = text.partition("\nExample:\n")
-    return (_SPAN.sub(lambda match: _role(match[1], names), head) + mark + examples).split("\n")
+    return (_SPAN.sub(lambda match: _changed(match, names), head) + mark + examples).split("\n")
+
+
+def _changed(match: re.Match[str], names: Mapping[str, str]) -> str:
+    if match[1] is not None:
+        return _role(match[1], names)
+    return match[0] if match[0].startswith("`") else f"\\{match[0]}"
 
 
 def _role(span: str, names: Mapping[str, str]) -> str:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from docs.extensions.docstrings import MADE_BY_USERS, documented_members, linked, with_attributes
-from docs.extensions.signatures import field_types, signature_text
-from docs.extensions.subjects import SUBJECTS, Subject, pages, public_object, result_class
+from docs.extensions.signatures import STANDS_FOR, field_types, signature_text
+from docs.extensions.subjects import INTERNAL, SUBJECTS, Subject, pages, public_object, result_class
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -130,12 +130,18 @@ def _docstring(app: Sphinx, what: str, name: str, kind: Any, options: Any, lines
 
 
 def _reference(app: Sphinx, environment: Any, node: Any, content: Any) -> Any:
-    """Links a type by the module that defines it to its page, which has its public name."""
-    for kind, full in pages().items():
-        if node.get("reftarget") == f"{kind.__module__}.{kind.__qualname__}":
-            domain = environment.domains["py"]
-            return domain.resolve_xref(environment, node["refdoc"], app.builder, "class", full, node, content)
-    return None
+    """Links a type by the module that defines it to its page, which has its public name.
+
+    A class without a page, such as one of Python or of another package, stays text: the site links to no other.
+    """
+    target = str(node.get("reftarget", ""))
+    name = target.rpartition(".")[2]
+    defined = {f"{kind.__module__}.{kind.__qualname__}": full for kind, full in pages().items()}
+    if full := defined.get(target) or STANDS_FOR.get(name):
+        domain = environment.domains["py"]
+        return domain.resolve_xref(environment, node["refdoc"], app.builder, "class", full, node, content)
+    is_text = not target.startswith("featurebank.") or name in INTERNAL
+    return content if node.get("refdomain") == "py" and node.get("reftype") == "class" and is_text else None
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

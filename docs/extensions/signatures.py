@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from docs.extensions.subjects import pages
 
-_STANDS_FOR = {"RunRecord": "featurebank.Run", "PlottedRun": "featurebank.Run"}
+STANDS_FOR = {"RunRecord": "featurebank.Run", "PlottedRun": "featurebank.Run"}
 """Bases of public classes, which a user knows by the public class."""
 
 
@@ -102,5 +102,5 @@ def _name(kind: Any) -> str:
     name = str(getattr(kind, "__name__", kind)).rpartition(".")[2]
     if kind is bytes:
         return "~builtins.bytes"  # some classes have a field of this name, which would be linked
-    full = pages().get(kind) or _STANDS_FOR.get(name)
+    full = pages().get(kind) or STANDS_FOR.get(name)
     return f"~{full}" if full else name

@@ -19,9 +19,9 @@ class BackboneOptions(StageOptions):
     image_size: int | None = None
     """The side of the square input in pixels."""
     preprocessing: str | None = None
-    """Of a network of your own that does not declare it; of a known one in place of its own."""
+    """The preprocessing: of your own network if it does not declare one, or in place of that of a known one."""
     resize: str | None = None
-    """How images become square: "auto", "crop", "whole", "stretch" or "pad". None is the network's own rule."""
+    """How images become square: "auto", "crop", "whole", "stretch" or "pad"; by default the network's own rule."""
     levels: str | None = None
     """What becomes black and white in grey images of more than eight bits, as "0,4095", "auto" or "auto:1,99"."""
 

@@ -32,6 +32,7 @@ from featurebank.cli.commands.predict import export, predict
 from featurebank.cli.commands.race import race
 from featurebank.cli.commands.report import report
 from featurebank.cli.commands.run import run
+from featurebank.cli.commands.schema import schema
 from featurebank.cli.commands.similar import similar
 from featurebank.cli.commands.upkeep.banks import cache
 from featurebank.cli.context import Current, Settings, global_options, reset
@@ -89,6 +90,7 @@ for command in (
     advise,
     report,
     cache,
+    schema,
     doctor,
     completion_script,
 ):

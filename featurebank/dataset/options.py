@@ -28,21 +28,21 @@ class DatasetOptions(StageOptions):
     split: _Fractions | None = None
     """Fractions of training, validation and test images."""
     seed: int = 0
-    """Of the split."""
+    """The seed of the split; together with the content of an image, it decides the split of the image."""
     test: str | None = None
     """Another dataset, whose images are the test split; `split` has two fractions then."""
     classes: _Classes | None = None
-    """Of these classes only."""
+    """The names of the classes to use; by default all."""
     limit: _Count | None = None
-    """So many images in all."""
+    """The number of images to use in all; by default all."""
     per_class: _Count | None = None
-    """So many images of each class."""
+    """The number of images of each class to use; by default all."""
     layout: str | None = None
-    """What the folders in a folder are: "classes" or "splits"."""
+    """What the subfolders of a folder are: "classes" or "splits"; by default, their names and content decide."""
     columns: _Columns | None = field(default=None, hash=False)
-    """Of a table: what its columns are called."""
+    """The names of the columns of a table for path, label, split and weight."""
     unlabelled: Literal["keep"] | None = None
-    """Of a folder or a table: whether images may be without a label."""
+    """"keep" keeps images without a label; by default, an empty label is an error."""
     groups: str | None = None
     """The column, or the rule on the path, that says which images belong together; their splits and folds are one."""
 

@@ -39,18 +39,29 @@ class ExtractOptions(StageOptions):
     """
 
     taps: Annotated[Sequence[str], MinLen(1), "a list of one or more taps, as ['pooled']"] = ("pooled",)
+    """What is stored: "pooled", "map", "LAYER", "LAYER:avg", "LAYER:max" or "auto:BYTES"; any number, in one pass."""
     engine: str = "auto"
+    """The library that runs the network: "auto", "openvino" or "tensorflow"."""
     batch_size: Annotated[int, Ge(1)] = 32
+    """The number of images per batch."""
     store: Literal["float32", "float16"] | None = None
+    """The number type on disk; by default float32 for vectors and float16 for maps."""
     on_bad_image: Literal["skip", "fail"] = "skip"
+    """"skip" lists unreadable images with their reason and continues; "fail" stops at the first."""
     views: Annotated[int, Ge(0), Le(MOST_VIEWS), f"a whole number from 0 to {MOST_VIEWS}"] = 0
+    """The number of augmented views of each image that are stored beside the clean one."""
     augment: str | None = None
+    """The augmentation of the views, as "flip,rotate=10,zoom=.2"."""
     wait: bool = False
+    """Whether to wait for another process that is writing the bank, instead of stopping."""
     precision: Literal["float32", "bfloat16"] = "float32"
+    """The precision of the network's arithmetic; features of another precision fill another bank."""
     max_bad: Annotated[float, Ge(0), Le(1), "a number from 0 to 1, as 0.2"] | None = None
-    """The fraction of images that may be bad before a run fails; see `featurebank.extraction.bad_images`."""
+    """The fraction of images that may be bad before a run fails; by default any number of broken images, and a tenth of
+    images that cannot be read."""
     cluster: ClusterAddress = None
-    """Where `featurebank.cluster.extraction.extract_banks` computes; None for this process."""
+    """Where features are computed: "local:N" for N processes of this machine, or the address of a Dask scheduler, as
+    "tcp://host:8786"; by default this process."""
 
     @cached_property
     def augmentation(self) -> Augmentation | None:

@@ -21,6 +21,7 @@ class GridOptions(StageOptions):
     """Options of the training of heads; see `featurebank.train_heads`."""
 
     seeds: Annotated[Annotated[int, Ge(1)] | Annotated[Sequence[Annotated[int, Ge(0)]], MinLen(1)], _SEEDS] = 1
+    """The number of seeds of each head, or a list of seeds; deterministic heads are trained once."""
     taps: Annotated[Sequence[str], MinLen(1), "a list of one or more taps, as ['pooled']"] | None = None
     """The taps for heads that name none themselves; each head is trained on each of them."""
     search: Literal["all", "random", "halving"] = "all"
@@ -29,7 +30,7 @@ class GridOptions(StageOptions):
     """The number of random heads of the grid, with search = "random"."""
     folds: Annotated[Annotated[int, Ge(2)] | Literal["given"] | None, _FOLDS] = None
     """The number of cross-validation folds of the training and validation images; "given" for the dataset's own folds.
-    None for evaluation on the validation images."""
+    By default, heads are evaluated on the validation images."""
     repeats: Annotated[int, Ge(1)] = 1
     """The number of different divisions into folds."""
     budget: Annotated[float, Gt(0), "a number of seconds above 0"] | None = None
@@ -41,9 +42,10 @@ class GridOptions(StageOptions):
     sample: Annotated[int, Ge(2)] | None = None
     """The number of training images, the first in the order of the digests of their contents; by default all."""
     metric: Annotated[str, MinLen(1), "the name of a metric, as 'balanced_accuracy'"] = "accuracy"
-    """The metric that ranks the heads; see `featurebank.metrics.metric_of`."""
+    """The metric that ranks the heads, as "balanced_accuracy", "recall:CLASS" or "cost:FILE.csv"."""
     cluster: ClusterAddress = None
-    """Where `featurebank.cluster.training.heads.run_grid` trains; None for this process."""
+    """Where heads are trained: "local:N" for N processes of this machine, or the address of a Dask scheduler, as
+    "tcp://host:8786"; by default this process."""
 
     def seed_list(self) -> list[int]:
         """Returns the distinct seeds, in their order."""

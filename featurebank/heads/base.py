@@ -21,6 +21,7 @@ from featurebank.heads.exact.shared import Shared
 from featurebank.heads.inputs import checked_vectors, validation_to_fit, vectors_to_fit, vectors_to_predict
 from featurebank.heads.keras_layers import HeadFunctions
 from featurebank.heads.needs import VECTORS
+from featurebank.system.validation import ParameterCheck, refuse
 
 FitResult = tuple[int, float, Exception | None]
 """The position of a fitted head, its seconds, and the error if it failed."""
@@ -88,12 +89,13 @@ class Head(HeadFunctions, ClassifierMixin, BaseEstimator):
 
     # ------------------------------------------------------------ before it is fitted
 
-    def check(self) -> None:
-        """Checks the types and ranges of the parameters.
+    def checks(self) -> list[ParameterCheck]:
+        """Returns the checks of the types and ranges of the parameters."""
+        return []
 
-        Raises:
-            HeadError: at least one value is wrong; the message lists all of them.
-        """
+    def check(self) -> None:
+        """Raises HeadError if a parameter is of a wrong type or out of its range; the message lists all of them."""
+        refuse(type(self).__name__, self.checks())
 
     @property
     def gives_scores(self) -> bool:

@@ -35,7 +35,7 @@ from featurebank.heads.streamed.vectors import StoredVectors
 from featurebank.heads.weighted import WeightedHead
 from featurebank.system.progress import detail
 from featurebank.system.runtime import threads
-from featurebank.system.validation import count, number, optional, refuse
+from featurebank.system.validation import ParameterCheck, count, number, optional
 from featurebank.training.class_weights import ClassWeight, class_weight_check
 from featurebank.words import counted
 
@@ -123,10 +123,10 @@ class XGBoostHead(WeightedHead):
         self.classes_, self.n_features_in_ = shared.classes, shared.X.shape[1]
         return self
 
-    def check(self) -> None:
-        """Raises HeadError where parameters are of a wrong type or out of their range; its message has all of them."""
+    def checks(self) -> list[ParameterCheck]:
+        """Returns the checks of all parameters."""
         shares = [(name, getattr(self, name)) for name in ("subsample", "colsample_bynode")]
-        refuse(type(self).__name__, [
+        return [
             count("n_estimators", self.n_estimators),
             count("max_depth", self.max_depth, least=0),
             number("learning_rate", self.learning_rate, above=0),
@@ -137,7 +137,7 @@ class XGBoostHead(WeightedHead):
             count("early_stopping_rounds", self.early_stopping_rounds),
             count("random_state", self.random_state, least=0),
             class_weight_check(self.class_weight),
-        ])  # fmt: skip
+        ]
 
     def working_bytes(self, images: int, shape: tuple[int, ...], classes: int) -> int:
         """Returns about how many bytes boosting takes: scores, gradients and curvatures, and the features in bins."""

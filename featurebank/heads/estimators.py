@@ -23,7 +23,7 @@ from featurebank.heads.exact.transforms import Steps
 from featurebank.heads.inputs import one_line_errors
 from featurebank.heads.keras_layers import dense, flat
 from featurebank.heads.weighted import WeightedHead
-from featurebank.system.validation import ParameterCheck, count, optional, refuse, switch
+from featurebank.system.validation import ParameterCheck, count, optional, switch
 from featurebank.training.activations import softmax
 from featurebank.training.class_weights import ClassWeight, class_weight_check, weights_of_classes
 
@@ -55,10 +55,10 @@ class EstimatorHead(WeightedHead):
         self.random_state = random_state
         self.class_weight = class_weight
 
-    def check(self) -> None:
-        """Raises HeadError where a parameter of the steps before is wrong; the estimator checks its own."""
+    def checks(self) -> list[ParameterCheck]:
+        """Returns the checks of the parameters of the steps before; the estimator checks its own."""
         checks = [switch("standardize", self.standardize), optional(count("pca", self.pca))]
-        refuse(type(self).__name__, [*checks, class_weight_check(self.class_weight), self._weighting_check()])
+        return [*checks, class_weight_check(self.class_weight), self._weighting_check()]
 
     def _weighting_check(self) -> ParameterCheck:
         """Checks that classes are weighted only where the estimator can weight images."""

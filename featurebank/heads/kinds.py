@@ -181,6 +181,12 @@ class HeadKind:
         same = {name for name, value in params.items() if name in defaults and _text(value) == _text(defaults[name])}
         return {name: value for name, value in params.items() if name not in same}
 
+    @cached_property
+    def parameter_names(self) -> tuple[str, ...]:
+        """The names of the parameters that a grid may set; raises what `target_class` raises."""
+        known = [*inspect.signature(self.target_class).parameters, *self._before, CALIBRATE, SAMPLE_WEIGHT]
+        return tuple(dict.fromkeys(name for name in known if name not in {"self", "random_state"}))
+
     def wrong_names(self, names: Iterable[str]) -> dict[str, ConfigError]:
         """Returns for each name that is no parameter of the head the error that says so.
 
@@ -188,8 +194,6 @@ class HeadKind:
             UnknownNameError, ConfigError: as `target_class`.
         """
         factory = self.target_class
-        known = [*inspect.signature(factory).parameters, *self._before]
-        known = [name for name in [*known, CALIBRATE, SAMPLE_WEIGHT] if name not in {"self", "random_state"}]
         refused: Mapping[str, str] = factory.refused if self.own else {}
         problems: dict[str, ConfigError] = {}
         for name in names:
@@ -200,9 +204,11 @@ class HeadKind:
                 problems[name] = ConfigError(message)
             elif name in refused:
                 problems[name] = ConfigError(f"head '{self.name}' takes no {name}: {refused[name]}")
-            elif name not in known:
+            elif name not in self.parameter_names:
                 listed = f"see 'featurebank heads --list {self.name}'"
-                problems[name] = unknown_name(f"parameter of head '{self.name}'", name, known, where_listed=listed)
+                problems[name] = unknown_name(
+                    f"parameter of head '{self.name}'", name, self.parameter_names, where_listed=listed
+                )
         return problems
 
     @property

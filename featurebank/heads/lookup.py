@@ -13,6 +13,7 @@ from typing import Any
 
 from featurebank.heads.kinds import HeadKind
 from featurebank.training.common_parameters import CALIBRATE, SAMPLE_WEIGHT
+from featurebank.words import described_arguments
 
 _CALIBRATE = (
     '"temperature" divides the logits by the number that is best for the validation images, so that the probabilities '
@@ -22,7 +23,6 @@ _SAMPLE_WEIGHT = (
     '"ignore" counts all training images alike where the dataset has a column of weights (images of weight 0 stay left '
     "out); null weighs them"
 )
-_ENTRY = re.compile(r"^    (\w+(?:, \w+)*): (.*)$")
 _THEIRS = re.compile(r"^(\w+(?:, \w+)*)\s*:\s")
 
 
@@ -62,26 +62,10 @@ def _ours(own: type) -> dict[str, str]:
     """Returns the meaning of each parameter: that of the nearest class which does not refer to another one."""
     meanings: dict[str, str] = {}
     for owner in own.__mro__:
-        for name, text in _args(owner.__doc__ or ""):
+        for name, text in described_arguments(owner.__doc__ or ""):
             if re.match(r"see `[A-Z]", meanings.get(name, "see `A")):
                 meanings[name] = text
     return meanings
-
-
-def _args(text: str) -> Iterator[tuple[str, str]]:
-    """Yields name and meaning of each entry under "Args:" of a docstring."""
-    _, begins, rest = inspect.cleandoc(text).partition("\nArgs:\n")
-    names, meaning = "", ""
-    for line in rest.split("\n") if begins else ():
-        if line and not line.startswith("    "):
-            break
-        entry = _ENTRY.match(line)
-        if entry:
-            yield from ((name, meaning) for name in names.split(", ") if name)
-            names, meaning = entry[1], entry[2]
-        elif line.strip():
-            meaning = f"{meaning} {line.strip()}"
-    yield from ((name, meaning) for name in names.split(", ") if name)
 
 
 def _theirs(own: type) -> Iterator[tuple[str, str]]:

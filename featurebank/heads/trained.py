@@ -13,7 +13,7 @@ from featurebank.errors import HeadError
 from featurebank.heads.inputs import TrainingRows, validation_to_fit, vectors_to_fit
 from featurebank.heads.memory import check_memory
 from featurebank.heads.weighted import WeightedHead
-from featurebank.system.validation import refuse
+from featurebank.system.validation import ParameterCheck
 from featurebank.training.batches import Network, OnHead
 from featurebank.training.loop import train
 from featurebank.training.options import TrainingOptions
@@ -103,9 +103,9 @@ class TrainedHead(WeightedHead, TrainingOptions):
     refused: ClassVar[Mapping[str, str]] = dict.fromkeys(("clipnorm", "global_clipnorm"), _CLIPPING)
     """Parameters that a user of Keras may expect, with the reason why there are none."""
 
-    def check(self) -> None:
-        """Raises HeadError where parameters are of a wrong type or out of their range; its message has all of them."""
-        refuse(type(self).__name__, self.checks())
+    def checks(self) -> list[ParameterCheck]:
+        """Returns the checks of all parameters."""
+        return TrainingOptions.checks(self)
 
     def working_bytes(self, images: int, shape: tuple[int, ...], classes: int) -> int:
         """Returns about how many bytes the head takes while it is trained; see `featurebank.heads.memory`."""

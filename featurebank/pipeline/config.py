@@ -109,7 +109,7 @@ class Pipeline:
         return self.select.metric or self.heads.metric
 
 
-_SECTIONS: Mapping[str, type[StageOptions]] = {
+SECTIONS: Mapping[str, type[StageOptions]] = {
     "dataset": DatasetSection, "extract": ExtractSection, "race": RaceSection,
     "heads": HeadsSection, "finetune": FinetuneSection,
     "select": SelectSection, "report": ReportSection,
@@ -150,10 +150,10 @@ def parse_pipeline(value: Mapping[str, Any], folder: Path) -> Pipeline | list[Fi
         The pipeline, or all problems.
     """
     problems = [
-        FileProblem((name,), str(unknown_name("key", name, _SECTIONS))) for name in value if name not in _SECTIONS
+        FileProblem((name,), str(unknown_name("key", name, SECTIONS))) for name in value if name not in SECTIONS
     ]
     sections: dict[str, Any] = {}
-    for name, kind in _SECTIONS.items():
+    for name, kind in SECTIONS.items():
         if name in value:
             sections[name] = _section(name, kind, value[name], problems)
         elif name == "dataset" or (name == "extract" and "race" not in value):
@@ -196,7 +196,7 @@ def _section(name: str, kind: type[StageOptions], value: Any, problems: list[Fil
     if not isinstance(value, Mapping):
         problems.append(FileProblem((name,), f"'{name}' is {shown(value)}: expected a section, as [{name}]"))
         return None
-    known = {_key(one): one for one in fields(kind)}
+    known = {key_of(one): one for one in fields(kind)}
     for key in value:
         if key not in known:
             message = str(unknown_name("key", f"{name}.{key}", [f"{name}.{other}" for other in known]))
@@ -218,7 +218,7 @@ def _section(name: str, kind: type[StageOptions], value: Any, problems: list[Fil
     return None
 
 
-def _key(one: Any) -> str:
+def key_of(one: Any) -> str:
     """Returns the key in the file for a field."""
     return str(one.metadata.get("key", one.name))
 

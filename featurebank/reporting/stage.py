@@ -27,9 +27,11 @@ class ReportOptions(StageOptions):
     """Where a report is written; see the public function `report`."""
 
     output: str = "report.html"
+    """The file of the report."""
     force: bool = False
+    """Whether to replace a file that is not a report of these banks."""
     metric: str = "accuracy"
-    """What ranks the heads; see `featurebank.metrics.metric_of`."""
+    """The metric that ranks the heads, as "balanced_accuracy"."""
 
 
 @dataclass(frozen=True)

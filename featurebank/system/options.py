@@ -8,16 +8,19 @@ file, the option of a command or the argument of a function.
 
 from __future__ import annotations
 
+import ast
 import functools
+import inspect
+import itertools
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 
 from featurebank.errors import ConfigError
-from featurebank.words import problem_lines, shown
+from featurebank.words import described_arguments, problem_lines, shown
 
 ClusterAddress = Annotated[str, MinLen(1), "local:N, as local:2, or the address of a Dask scheduler"] | None
 """Where a stage works: the address of a Dask scheduler, "local:N" for N workers on this machine, or None for here."""
@@ -175,3 +178,62 @@ def expected_of(annotation: Any) -> str:
     if origin is not None and issubclass(origin, Mapping):
         return "a dictionary"
     return f"a list, each {expected_of(parts[0])}" if parts else _NOUNS.get(annotation) or f"a {annotation.__name__}"
+
+
+def option_schemas(kind: Any) -> dict[str, dict[str, Any]]:
+    """Returns the JSON Schema of each option of a stage, by the name of its field.
+
+    A schema has the meaning of the option as its description, and its default where it is not None: files have no
+    value for None, so that an option is left out instead.
+
+    Example:
+        >>> option_schemas(StageOptions)
+        {}
+    """
+    import pydantic
+
+    hints, meanings = get_type_hints(kind, include_extras=True), field_meanings(kind)
+    schemas = {}
+    for one in fields(kind):
+        schema = _without_none(pydantic.TypeAdapter(hints[one.name]).json_schema())
+        default = {} if one.default in (MISSING, None) else {"default": to_json(one.default)}
+        schemas[one.name] = {"description": meanings.get(one.name, ""), **schema, **default}
+    return schemas
+
+
+def _without_none(schema: dict[str, Any]) -> dict[str, Any]:
+    """Returns the schema of a value without None."""
+    choices = [_without_none(one) for one in schema.get("anyOf", ()) if one != {"type": "null"}]
+    rest = {name: value for name, value in schema.items() if name not in {"anyOf", "title", "default"}}
+    if not choices:
+        return rest
+    return {**rest, **choices[0]} if len(choices) == 1 else {**rest, "anyOf": choices}
+
+
+def to_json(value: Any) -> Any:
+    """Returns a default as JSON has it: a list in place of a tuple."""
+    return [to_json(one) for one in value] if isinstance(value, tuple) else value
+
+
+def field_meanings(kind: type) -> dict[str, str]:
+    """Returns what each field of a dataclass means: the text below the field, or its entry in "Args" of the class.
+
+    The text of a class takes precedence over that of its bases.
+    """
+    meanings: dict[str, str] = {}
+    for owner in reversed(kind.__mro__[:-1]):
+        meanings |= dict(described_arguments(owner.__doc__ or ""))
+        meanings |= dict(_texts_below_fields(owner))
+    return meanings
+
+
+def _texts_below_fields(owner: type) -> Iterator[tuple[str, str]]:
+    """Yields the name of each field of a class with the text below it in the source."""
+    try:
+        tree = ast.parse(inspect.getsource(owner))
+    except (OSError, SyntaxError, TypeError):  # a class that was made without a file, or inside a function
+        return
+    for field, below in itertools.pairwise(getattr(tree.body[0], "body", [])):
+        is_text = isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and is_text:
+            yield field.target.id, " ".join(str(below.value.value).split())

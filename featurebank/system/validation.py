@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import numbers
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,12 +18,14 @@ _SHOWN = 60
 
 
 class ParameterCheck(NamedTuple):
-    """One checked parameter: its name, its value, a description of valid values, and whether the value is valid."""
+    """One checked parameter: its name, its value, which values are valid, in words, and whether this one is."""
 
     name: str
     value: Any
     expected: str
     holds: bool
+    schema: Mapping[str, Any] = {}
+    """The JSON Schema that all valid values fulfil; {} allows any value."""
 
 
 def number(
@@ -38,33 +40,40 @@ def number(
     expected = least if below == np.inf else f"a number from 0 to below {below:g}"
     if most is not None:
         expected, holds = f"{least}, and {most:g} at most", holds and float(value) <= most
-    return ParameterCheck(name, value, expected, holds)
+    lowest = {"minimum": 0} if above is None else {"exclusiveMinimum": above}
+    highest = {} if below == np.inf else {"exclusiveMaximum": below}
+    highest |= {} if most is None else {"maximum": most}
+    return ParameterCheck(name, value, expected, holds, {"type": "number", **lowest, **highest})
 
 
 def count(name: str, value: Any, *, least: int = 1) -> ParameterCheck:
     """Checks for a whole number of at least `least`, within the range that libraries accept."""
     whole = isinstance(value, numbers.Integral) and not isinstance(value, bool) and int(value) >= least
+    schema = {"type": "integer", "minimum": least}
     if whole and int(value) > LARGEST:
-        return ParameterCheck(name, value, f"a whole number from {least} to {LARGEST}", holds=False)
-    return ParameterCheck(name, value, f"a whole number of {least} or more", whole)
+        return ParameterCheck(name, value, f"a whole number from {least} to {LARGEST}", False, schema)  # noqa: FBT003
+    return ParameterCheck(name, value, f"a whole number of {least} or more", whole, schema)
 
 
 def choice(name: str, value: Any, choices: Collection[Any]) -> ParameterCheck:
     """Checks for one of several values."""
     expected = ", ".join(str(c).lower() if isinstance(c, bool | None) else str(c) for c in choices)
     holds = any(value is c or (isinstance(value, str) and value == c) for c in choices)
-    return ParameterCheck(name, value, expected, holds)
+    return ParameterCheck(name, value, expected, holds, {"enum": [one for one in choices if one is not None]})
 
 
 def switch(name: str, value: Any) -> ParameterCheck:
     """Checks for true or false."""
-    return ParameterCheck(name, value, "true or false", isinstance(value, bool | np.bool_))
+    return ParameterCheck(name, value, "true or false", isinstance(value, bool | np.bool_), {"type": "boolean"})
 
 
 def widths(name: str, value: Any) -> ParameterCheck:
     """Checks for the width of a layer, or a list of widths."""
     sizes = list(value) if isinstance(value, list | tuple) else [value]
-    return ParameterCheck(name, value, "whole numbers of 1 or more", all(count(name, size).holds for size in sizes))
+    one = count(name, 1).schema
+    schema = {"anyOf": [one, {"type": "array", "items": one}]}
+    holds = all(count(name, size).holds for size in sizes)
+    return ParameterCheck(name, value, "whole numbers of 1 or more", holds, schema)
 
 
 def listed(value: Any) -> list[int]:

@@ -27,8 +27,8 @@ class TrainingOptions:
         optimizer: "adam", "adamw", "sgd", "rmsprop" or "adagrad", with Keras's update rules and constants.
         momentum: of "sgd" and "rmsprop"; 0 for none.
         nesterov: whether the momentum of "sgd" is Nesterov's.
-        weight_decay: share of each weight, times the learning rate, that is taken off at each step; None is 0, with
-            "adamw" .004, as in Keras.
+        weight_decay: share of each weight, times the learning rate, that is taken off at each step; by default 0,
+            with "adamw" .004, as in Keras.
         schedule: "constant"; "inverse_time": learning_rate / (1 + decay * step); "exponential": learning_rate *
             decay ** epoch; "cosine": to 0 after `epochs`; "plateau": times `plateau_factor` after each
             `plateau_patience` epochs in which what is monitored got no better, not below `plateau_floor`.
@@ -44,7 +44,7 @@ class TrainingOptions:
         label_smoothing: share of the target spread evenly over the classes.
         class_weight: "balanced" weighs each image by images / (classes * images of its class); a list has one number
             for each class, in the order of `classes_`; a dictionary has numbers by label, 1 for labels that it lacks;
-            None weighs all alike.
+            by default all count alike.
         batch_size: images a step.
         epochs: at most.
         patience: epochs without a better value of `monitor` before the head stops; its best weights are kept. Without

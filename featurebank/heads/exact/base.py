@@ -19,7 +19,7 @@ from featurebank.heads.exact.transforms import Steps, Transform, row_blocks
 from featurebank.heads.keras_layers import dense, flat
 from featurebank.heads.memory import check_memory
 from featurebank.system.runtime import limited_blas
-from featurebank.system.validation import ParameterCheck, count, number, optional, refuse, switch
+from featurebank.system.validation import ParameterCheck, count, number, optional, switch
 from featurebank.training.activations import softmax
 from featurebank.training.class_weights import class_weight_check
 
@@ -76,8 +76,8 @@ class ExactHead(Head):
         params = self.get_params(deep=False)
         return Steps(**{name: params[name] for name in names if name in params})
 
-    def check(self) -> None:
-        """Raises HeadError where parameters are of a wrong type or out of their range; its message has all of them."""
+    def checks(self) -> list[ParameterCheck]:
+        """Returns the checks of all parameters."""
         params = self.get_params(deep=False)
         checks = [*(switch(name, value) for name, value in params.items() if name in _SWITCHES), *self._checks()]
         if "pca" in params:
@@ -86,7 +86,7 @@ class ExactHead(Head):
             checks.append(class_weight_check(params["class_weight"]))
         if "power" in params:
             checks.append(number("power", params["power"], above=0))
-        refuse(type(self).__name__, checks)
+        return checks
 
     def _checks(self) -> list[ParameterCheck]:
         """Returns what is to be checked of the parameters that the other heads have not."""

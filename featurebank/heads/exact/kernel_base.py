@@ -55,7 +55,7 @@ class KernelHead(WeightedHead, TransformedHead):
         return [
             optional(count("max_images", self.max_images, least=2)),
             ParameterCheck("kernel", self.kernel, known, self.kernel in KERNELS),
-            gamma._replace(expected="a number above 0, 'scale' or 'auto'", holds=named or gamma.holds),
+            gamma._replace(expected="a number above 0, 'scale' or 'auto'", holds=named or gamma.holds, schema={}),
             number("gamma_times", self.gamma_times, above=0),
         ]
 

@@ -74,4 +74,6 @@ def _for_each(name: str, value: Any, count: int) -> ParameterCheck:
     """Checks for a whole number, or one for each convolution."""
     check = sizes(name, value)
     holds = check.holds and (not isinstance(value, list | tuple) or len(value) == count)
-    return check._replace(holds=holds, expected=f"a whole number of 1 or more, or a list of {count}, one a convolution")
+    schema = {"anyOf": [check.schema, {"type": "array", "items": check.schema}]}
+    expected = f"a whole number of 1 or more, or a list of {count}, one a convolution"
+    return check._replace(holds=holds, schema=schema, expected=expected)

@@ -37,15 +37,21 @@ def errors_text() -> str:
 
 def _entry(kind: type) -> str:
     """Returns the description of an error: when it is raised, what to do, and what else it is."""
-    when, _, rest = (inspect.getdoc(kind) or "").partition("\n\n")
-    remedy = " ".join(rest.partition("Example:")[0].split())
+    when, remedy = advice(kind)
     others = ", ".join(f"`{base.__name__}`" for base in kind.__bases__)
-    lines = [" ".join(when.split()), f"**What to do**: {remedy}" if remedy else "", f"It is also: {others}."]
+    lines = [when, f"**What to do**: {remedy}" if remedy else "", f"It is also: {others}."]
     head = "exception" if issubclass(kind, Exception) else "class"
     is_public = kind in (errors.FeatureBankError, errors.FeatureBankWarning)
     index = ":no-index:\n\n" if is_public else "\n"
     body = "\n\n".join(filter(None, lines))
     return f"```{{py:{head}}} {kind.__name__}\n{index}{body}\n```"
+
+
+def advice(kind: type) -> tuple[str, str]:
+    """Returns when an error is raised, and what to do, from its docstring."""
+    text = " ".join((inspect.getdoc(kind) or "").partition("Example:")[0].split())
+    when, _, remedy = text.partition(". ")
+    return f"{when.removesuffix('.')}.", remedy
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

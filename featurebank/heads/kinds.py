@@ -193,8 +193,7 @@ class HeadKind:
         Raises:
             UnknownNameError, ConfigError: as `target_class`.
         """
-        factory = self.target_class
-        refused: Mapping[str, str] = factory.refused if self.own else {}
+        refused: Mapping[str, str] = self.target_class.refused if self.own else {}
         problems: dict[str, ConfigError] = {}
         for name in names:
             if name == "random_state":

@@ -20,7 +20,7 @@ MANUAL = [path for path in sorted((ROOT / "docs").rglob("*.md")) if "_build" not
 
 PAGES = [README, CONTRIBUTING, ROOT / "cache" / "README.md", *MANUAL]
 
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^```([^\s`]*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -106,7 +107,8 @@ def execute(path: Path, data: Path | None) -> None:
         except CellExecutionError as error:
             message = f"{path.name}: {without_colours(str(error))}"
             raise TutorialError(message) from None
-    store(notebook, [[cleaned(output, place) for output in cell] for cell in outputs])
+    results = [[cleaned(output, place) for output in cell] for cell in outputs]
+    store(notebook, [[output for output in cell if output.get("text") != ""] for cell in results])
     if wrong := list(checked(notebook)):
         raise TutorialError("\n".join(f"{path.name}: {line}" for line in wrong))
     partial = path.with_suffix(".partial")
@@ -128,9 +130,11 @@ def store(notebook: dict[str, Any], outputs: list[list[dict[str, Any]]]) -> None
                 output["execution_count"] = number
         for key in ("execution", "ExecuteTime"):  # what editors note of an execution
             cell["metadata"].pop(key, None)
+        if pictured := [one["data"] for one in results if "image/svg+xml" in one.get("data", {})]:
+            cell["metadata"].setdefault("mystnb", {"image": {"alt": pictured[0]["text/plain"]}})
     metadata = notebook["metadata"]
     metadata["kernelspec"] = {"display_name": "Python 3", "language": "python", "name": "python3"}
-    metadata["language_info"] = {"name": "python"}
+    metadata["language_info"] = {"name": "python", "pygments_lexer": "ipython3"}  # for lines that begin with `!`
     metadata["featurebank"] = {**metadata.get("featurebank", {}), "digest": digest(notebook)}
 
 
@@ -143,7 +147,9 @@ def _run(codes: list[str], place: Path) -> list[list[dict[str, Any]]]:
 
     running = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code) for code in (_SETUP, *codes)])
     manager = AsyncKernelManager(kernel_name="python3", kernel_spec_manager=KernelSpecManager(kernel_dirs=[]))
-    client = NotebookClient(running, km=manager, timeout=LIMIT_S, resources={"metadata": {"path": str(place)}})
+    client = NotebookClient(
+        running, km=manager, timeout=LIMIT_S, coalesce_streams=True, resources={"metadata": {"path": str(place)}}
+    )
     client.execute(cleanup_kc=True, env=_environment(place))
     return [cell.outputs for cell in running.cells[1:]]
 
@@ -153,5 +159,6 @@ def _environment(place: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "JUPYTER", "COV"))}
     return {
         **kept, "PYTHONPATH": str(ROOT), "IPYTHONDIR": str(place.parent / "ipython"), "FEATUREBANK_CACHE": "cache",
-        "COLUMNS": "100", "NO_COLOR": "1",
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]), "COLUMNS": "100",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
     }  # fmt: skip

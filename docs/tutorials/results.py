@@ -7,9 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from featurebank import errors
 from featurebank.charts.theme import FONT, config
 
+_CHART = "Chart"
+_GESTURES = ("click ", "drag ", "hover ")
+"""How the lines under the title of a chart begin that say what the mouse does: nothing in a picture."""
 _WARNING = re.compile(r"^\S*/ipykernel_\d+/\d+\.py:\d+: (\w+: .*\n)(?:  .*\n)?", re.MULTILINE)
+_LOGGED = re.compile(r"^(?:[IWE]\d{4} [\d:.]+ .*|WARNING: All log messages before absl.*)\n", re.MULTILINE)
+"""Lines of TensorFlow's log, which tell the time and the processor."""
 _COLOUR = re.compile(r"""(fill|stroke|stop-color)="([^"]*)\"""")
 _MEASURED = "'Liberation Sans', Arial, Helvetica, sans-serif"
 """The font with which vl-convert measures texts, and those of the same widths: labels are not cut off."""
@@ -20,17 +26,24 @@ _MACHINE = re.compile(
 
 
 def prepare_kernel() -> None:
-    """Lets a kernel show charts as pictures and no progress bars, whose last state is no result."""
+    """Lets a kernel show charts as pictures, and no progress bars: their last state is no result."""
+    import os
+    import warnings
+
     import altair
 
     import featurebank
 
     def picture(chart: dict[str, Any]) -> dict[str, str]:
-        return {"image/svg+xml": picture_of_chart(chart), "text/plain": "<Chart>"}
+        return {"image/svg+xml": picture_of_chart(chart), "text/plain": title_of_chart(chart)}
 
     altair.renderers.register("picture", picture)
     altair.renderers.enable("picture")
     featurebank.set_progress(False)
+    os.environ.update(TERM="dumb", NO_COLOR="1")
+    for name in ("FORCE_COLOR", "CLICOLOR_FORCE"):  # the kernel sets them
+        os.environ.pop(name, None)
+    warnings.filterwarnings("ignore", "IProgress not found")  # tqdm wants Jupyter's widgets, and nothing draws with it
 
 
 def without_colours(text: str) -> str:
@@ -51,10 +64,11 @@ def cleaned(output: dict[str, Any], place: Path) -> dict[str, Any]:
         place: the directory in which the notebook ran; paths below it become relative.
 
     Returns:
-        A warning of Python names no file of the machine.
+        A warning of Python names no file of the machine, and what TensorFlow logs is left out.
     """
     if output["output_type"] == "stream":
-        return {**output, "text": _WARNING.sub(r"\1", _relative(output["text"], place))}
+        text = _LOGGED.sub("", output["text"])
+        return {**output, "text": _WARNING.sub(r"\1", _relative(text, place))}
     if "data" not in output:
         return output
     data = {kind: _relative(text, place) if isinstance(text, str) else text for kind, text in output["data"].items()}
@@ -83,6 +97,9 @@ def picture_of_chart(chart: dict[str, Any]) -> str:
     """
     import vl_convert
 
+    if isinstance(title := chart.get("title"), dict):
+        lines = [line for line in title.get("subtitle", []) if not line.startswith(_GESTURES)]
+        chart = {**chart, "title": {**title, "subtitle": lines}}
     light, dark = (
         str(vl_convert.vegalite_to_svg({**chart, "config": config(dark=dark)}, allowed_base_urls=[]))
         for dark in (False, True)
@@ -93,6 +110,21 @@ def picture_of_chart(chart: dict[str, Any]) -> str:
     rules = {f'[{name}="{before}"]{{{name}:{after}}}' for (name, before), (_, after) in pairs if before != after}
     style = f"<style>@media (prefers-color-scheme:dark){{{''.join(sorted(rules))}}}</style>"
     return re.sub(r"<svg\b[^>]*>", lambda start: start[0] + style, light, count=1)
+
+
+def title_of_chart(chart: dict[str, Any]) -> str:
+    """Returns the text that stands for the picture of a chart, for example for people who do not see it.
+
+    Args:
+        chart: the chart as Vega-Lite.
+
+    Example:
+        >>> title_of_chart({"title": {"text": "accuracy by epoch"}}), title_of_chart({"mark": "point"})
+        ('Chart: accuracy by epoch', 'Chart')
+    """
+    title = chart.get("title") or ""
+    text = title.get("text", "") if isinstance(title, dict) else title
+    return f"{_CHART}: {text if isinstance(text, str) else ' '.join(text)}" if text else _CHART
 
 
 def problems(cell: dict[str, Any]) -> Iterator[str]:
@@ -116,6 +148,9 @@ def problems(cell: dict[str, Any]) -> Iterator[str]:
             yield f"names what only this machine has: {text[found.start() : found.start() + 40]!r}"
         if output.get("name") == "stderr" and (line := _noise(text)):
             yield f"writes to standard error, and it is no warning of featurebank: {line!r}"
+        alternative = cell["metadata"].get("mystnb", {}).get("image", {}).get("alt")
+        if "image/svg+xml" in output.get("data", {}) and alternative in {None, _CHART}:
+            yield "has a picture without a title: give it one, or its metadata `mystnb.image.alt` a text for its place"
         if "<script" in text:
             yield "needs JavaScript"
 
@@ -130,7 +165,6 @@ def _shows(code: str) -> bool:
 
 
 def _noise(text: str) -> str:
-    """Returns the first line that is no warning for users, or an empty text."""
-    return next(
-        (line for line in text.splitlines() if line and not re.match(r"\w*(Bad|FeatureBank)\w*Warning: ", line)), ""
-    )
+    """Returns the first line that is no warning of featurebank, or an empty text."""
+    kinds = {name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, Warning)}
+    return next((line for line in text.splitlines() if line and line.partition(":")[0] not in kinds), "")

@@ -27,7 +27,9 @@ SMALL: dict[str, dict[str, Any]] = {
         "photos": "photos", "split": (0.6, 0.3, 0.1), "network": "my_networks:small", "image_size": None,
         "candidates": ["stem"], "cuts": ["stem"], "grid": "grid.toml", "tail_epochs": 2, "finetune_epochs": 1,
     },
-    "tour": {},
+    "flowers": {"photos": "photos", "network": "my_networks:small", "unfreeze": ["last"], "epochs": 1},
+    "wrong_labels": {"photos": "photos", "look_at": 20},
+    "your_own_network": {"epochs": 1, "pretrained": "my_networks:small", "middle": "stem:avg", "size": 32},
 }  # fmt: skip
 """Values for the cell `parameters` of each tutorial; they may name files of `save_photos`, `grid.toml` and
 `my_networks:small`."""
@@ -84,8 +86,9 @@ def notebook(*codes: str) -> dict[str, Any]:
 
 CODES = [
     "from pathlib import Path\nfolder = Path('flowers').resolve()\nsorted(path.name for path in folder.iterdir())",
-    "import altair as alt\nalt.Chart({'values': [{'x': 1}]}).mark_point().encode(x='x:Q')",
+    "import altair as alt\nalt.Chart({'values': [{'x': 1}]}, title='one x').mark_point().encode(x='x:Q')",
     "import warnings, featurebank as fb\nwarnings.warn('look', fb.FeatureBankWarning)\nprint(folder)",
+    "import sys\nsys.stderr.write('I0000 00:00:1796058259.0 24518 port.cc:153] oneDNN is on\\n');",
 ]
 
 
@@ -105,12 +108,14 @@ def executed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 @pytest.mark.heavy
 def test_execution_stores_what_every_machine_would(executed: dict[str, Any]) -> None:
-    listing, chart, printed = (cell["outputs"] for cell in code_cells(executed))
+    listing, chart, printed, logged = (cell["outputs"] for cell in code_cells(executed))
     assert list(checked(executed)) == []
     assert "".join(listing[0]["data"]["text/plain"]) == "['rose']"
     assert "".join(chart[0]["data"]["image/svg+xml"]).startswith("<svg")
+    assert code_cells(executed)[1]["metadata"]["mystnb"]["image"]["alt"] == "Chart: one x"
     assert sorted("".join(output["text"]) for output in printed) == ["FeatureBankWarning: look\n", "flowers\n"]
-    assert [cell["execution_count"] for cell in code_cells(executed)] == [1, 2, 3]
+    assert logged == []
+    assert [cell["execution_count"] for cell in code_cells(executed)] == [1, 2, 3, 4]
     assert [cell["source"] for cell in executed["cells"] if cell["cell_type"] == "markdown"] == [["# Title"]]
 
 
@@ -124,6 +129,10 @@ def cleared(values: dict[str, Any]) -> None:
 
 def renumbered(values: dict[str, Any]) -> None:
     code_cells(values)[1]["execution_count"] = 7
+
+
+def nameless(values: dict[str, Any]) -> None:
+    del code_cells(values)[1]["metadata"]["mystnb"]
 
 
 def with_text(text: str, name: str = "stdout") -> Callable[[dict[str, Any]], None]:
@@ -140,6 +149,7 @@ def with_text(text: str, name: str = "stdout") -> Callable[[dict[str, Any]], Non
         (rewritten, "the results are not those of the code"),
         (cleared, "code cell 1 shows something, and has no result"),
         (renumbered, "code cell 2 has the number 7"),
+        (nameless, "code cell 2 has a picture without a title"),
         (with_text("in /home/me/photos"), "names what only this machine has: '/home/me/photos'"),
         (with_text("<object object at 0x7f2a3c4d5e6f>"), "names what only this machine has"),
         (with_text("Traceback (most recent call last):"), "shows a traceback"),

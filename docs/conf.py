@@ -24,6 +24,8 @@ extensions = [
     "docs.extensions.python_pages",
     "docs.extensions.command_pages",
     "docs.extensions.head_pages",
+    "docs.extensions.backbone_pages",
+    "docs.extensions.field_pages",
     "docs.extensions.file_pages",
     "docs.extensions.error_pages",
 ]

@@ -38,6 +38,7 @@ class Proof:
     difference: float
     """The largest difference of a probability, from the image on."""
     tolerance: float
+    """The largest difference that was accepted."""
     features: float | None = None
     """For a joined model: the largest difference of a feature, relative to the largest feature of its image."""
     layers: float | None = None
@@ -49,6 +50,7 @@ class About:
     """The metadata of a model file."""
 
     classes: tuple[str, ...]
+    """The names of the classes, in the order of the probabilities."""
     image_size: int
     """The side of the square input in pixels."""
     resize: str
@@ -56,6 +58,7 @@ class About:
     backbone: Mapping[str, Any]
     """The recipe of the backbone."""
     tap: str
+    """The tap that the head was trained on."""
     head: str
     """A description of the head."""
     bank: str

@@ -38,9 +38,13 @@ class RunRecord:
     run: str
     """The id: ten digits of the digest of everything that the run depends on, see `run_id`."""
     head: str
+    """The kind of the head; "finetune" for a fine-tune."""
     params: Mapping[str, Any]
+    """All parameters of the head; those of a fine-tune that differ from the defaults."""
     tap: str
+    """The tap that it was trained on."""
     seed: int
+    """The seed of the training."""
     seconds: float
     """Duration of the training. Heads that were trained together share the time of their program equally."""
     metrics: Mapping[str, Mapping[str, Any]]
@@ -48,6 +52,7 @@ class RunRecord:
     bank: str
     """`Bank.digest` of the bank that it was trained on."""
     created: str
+    """The time when the training ended."""
     together: int = 1
     """The number of heads that its program trained together."""
     history: Mapping[str, Any] | None = None
@@ -75,9 +80,11 @@ class RunRecord:
     revision: int = 1
     """The revision of the fitting algorithm; see `HeadKind.revision`."""
     views: int | None = 0
-    """See `HeadSpec`, also for `name` and `sample`."""
+    """The number of augmented views of each training image; None for all that the bank has."""
     name: str = ""
+    """The user's own name for the head; empty for none."""
     sample: int | None = None
+    """The number of training images, if it was trained on a sample of them; None for all."""
     joined: Mapping[str, Any] | None = None
     """For a joined tap: what identifies its parts; see `featurebank.fitting.joined.parts.JoinedTap.identity`."""
     directory: Path = field(default=Path(), compare=False)

@@ -21,7 +21,7 @@ from docs.tutorials.notebooks import MOST_BYTES, TutorialError, checked, code_ce
 SMALL: dict[str, dict[str, Any]] = {
     "choosing_a_backbone": {
         "photos": "photos", "split": (0.4, 0.5, 0.1), "image_size": None, "grid": "grid.toml", "one_class": "rose",
-        "networks": [("my_networks:small", "own"), *(("my_networks:small", f"random:{seed}") for seed in (1, 2, 3))],
+        "networks": [("my_networks:small", "own"), *(("my_networks:small", f"random:{seed}") for seed in (1, 2))],
     },
     "cifar10_tails": {
         "photos": "photos", "split": (0.6, 0.3, 0.1), "network": "my_networks:small", "image_size": None,

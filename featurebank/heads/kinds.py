@@ -193,7 +193,7 @@ class HeadKind:
         Raises:
             UnknownNameError, ConfigError: as `target_class`.
         """
-        refused: Mapping[str, str] = self.target_class.refused if self.own else {}
+        known, refused = self.parameter_names, self.target_class.refused if self.own else {}
         problems: dict[str, ConfigError] = {}
         for name in names:
             if name == "random_state":
@@ -203,11 +203,9 @@ class HeadKind:
                 problems[name] = ConfigError(message)
             elif name in refused:
                 problems[name] = ConfigError(f"head '{self.name}' takes no {name}: {refused[name]}")
-            elif name not in self.parameter_names:
+            elif name not in known:
                 listed = f"see 'featurebank heads --list {self.name}'"
-                problems[name] = unknown_name(
-                    f"parameter of head '{self.name}'", name, self.parameter_names, where_listed=listed
-                )
+                problems[name] = unknown_name(f"parameter of head '{self.name}'", name, known, where_listed=listed)
         return problems
 
     @property

@@ -1,6 +1,6 @@
 """Makes all pictures: `python -m docs.drawing [FOLDER] [--only-diagrams]`.
 
-The quickstart runs in an empty directory; what it prints and its report are pictures. Seconds are this machine's.
+The quickstart runs in an empty directory; what it prints and its report are pictures.
 """
 
 from __future__ import annotations

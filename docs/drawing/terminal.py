@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.terminal_theme import DEFAULT_TERMINAL_THEME, DIMMED_MONOKAI
 from rich.text import Text
 
+DURATION = re.compile(r"\b\d[\d.]* (s|images/s)\b")
 THEMES = {"light": DEFAULT_TERMINAL_THEME, "dark": DIMMED_MONOKAI}
 
 
@@ -28,11 +29,15 @@ def printed(*words: str, place: Path, columns: int) -> str:
 
 
 def session(*commands: Sequence[str], place: Path, columns: int) -> str:
-    """Returns what a terminal shows after some commands of featurebank: each as it is typed, and what it prints."""
-    return "\n".join(
+    """Returns what a terminal shows after some commands of featurebank: each as it is typed, and what it prints.
+
+    Seconds and images a second are left out, because they say more of this machine than of featurebank.
+    """
+    shown = "\n".join(
         f"\x1b[1m$ featurebank {' '.join(words)}\x1b[0m\n{printed(*words, place=place, columns=columns)}"
         for words in commands
     )
+    return DURATION.sub(r"… \1", shown)
 
 
 def window(title: str, text: str, mode: str, columns: int) -> str:

@@ -34,4 +34,6 @@ def _round(number: int, scores: Sequence[RoundScore]) -> CellTable:
         ]
         for one in scores
     ]  # fmt: skip
-    return CellTable(_COLUMNS, rows, f"round {number}: {scores[0].images} training images, each one left out in turn")
+    return CellTable(
+        _COLUMNS, rows, f"round {number}: {counted(scores[0].images, 'training image')}, each one left out in turn"
+    )

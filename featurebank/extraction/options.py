@@ -41,7 +41,7 @@ class ExtractOptions(StageOptions):
     taps: Annotated[Sequence[str], MinLen(1), "a list of one or more taps, as ['pooled']"] = ("pooled",)
     """What is stored: "pooled", "map", "LAYER", "LAYER:avg", "LAYER:max" or "auto:BYTES"; any number, in one pass."""
     engine: str = "auto"
-    """The library that runs the network: "auto", "openvino" or "tensorflow"."""
+    """The library that runs the network: "auto", "openvino", "tensorflow" or "pytorch"."""
     batch_size: Annotated[int, Ge(1)] = 32
     """The number of images per batch."""
     store: Literal["float32", "float16"] | None = None

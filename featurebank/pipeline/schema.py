@@ -10,7 +10,10 @@ from dataclasses import MISSING, fields
 from typing import Any
 
 from featurebank.backbone import known_backbones
+from featurebank.backbone.resize import RULES
+from featurebank.backbone.spec import IMAGENET
 from featurebank.dataset import known_datasets
+from featurebank.engine.table import ENGINES
 from featurebank.grid.files import built_in_grids
 from featurebank.grid.schema import DRAFT, sentence
 from featurebank.metrics import METRICS
@@ -78,13 +81,13 @@ def _section(name: str) -> dict[str, Any]:
 
 
 def _suggested(section: str, key: str, schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the schema of a text with the known values, which an editor offers; any other text stays valid."""
+    """Returns the schema of a key with the known values, which an editor offers; all other values stay valid."""
     known = _known_values(section).get(key)
     if known is None:
         return dict(schema)
-    rest = {name: value for name, value in schema.items() if name not in {"type", "minLength"}}
-    text = {name: value for name, value in schema.items() if name in {"type", "minLength"}}
-    return {**rest, "anyOf": [{"enum": [*known]}, text]}
+    about = {name: part for name, part in schema.items() if name in {"description", "default"}}
+    value = {name: part for name, part in schema.items() if name not in about}
+    return {**about, "anyOf": [{"enum": [*known]}, *value.get("anyOf", [value])]}
 
 
 def _known_values(section: str) -> dict[str, Iterable[str]]:
@@ -97,12 +100,12 @@ def _known_values(section: str) -> dict[str, Iterable[str]]:
         },
         "extract": {
             "backbone": [spec.name for spec in known_backbones()],
-            "engine": ["auto", "openvino", "tensorflow"],
-            "resize": ["auto", "crop", "whole", "stretch", "pad"],
-            "weights": ["imagenet"],
+            "engine": ["auto", *ENGINES],
+            "resize": RULES,
+            "weights": [IMAGENET],
         },
         "heads": {"grid": built_in_grids(), **metrics},
-        "finetune": {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "from": ["best"]},
+        "finetune": {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "from": ["best"], "class_weight": ["balanced"]},
         "select": metrics,
         "report": metrics,
     }

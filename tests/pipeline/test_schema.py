@@ -6,9 +6,11 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from jsonschema import Draft7Validator
 
+from featurebank.cli import group
 from featurebank.pipeline.config import SECTIONS, parse_pipeline
 from featurebank.pipeline.schema import pipeline_schema
 
@@ -55,6 +57,24 @@ def test_a_misspelt_key_is_refused_as_by_the_reader(section: str, key: str) -> N
     assert not VALIDATOR.is_valid(wrong)
     assert [problem.place for problem in parse_pipeline(wrong, Path()) if problem.place == (section, f"{key}x")]  # type: ignore[union-attr]
     assert not VALIDATOR.is_valid({**LEAST, "variant": [{"name": "a", section: {f"{key}x": 1}}]})
+
+
+@pytest.mark.parametrize(
+    ("section", "command"),
+    [("dataset", "extract"), ("extract", "extract"), ("heads", "heads"), ("finetune", "finetune")],
+)
+def test_an_editor_offers_the_values_of_the_command_line(section: str, command: str) -> None:
+    """Each option of the command with fixed values has them in the file, too."""
+    compared = 0
+    for option in group.commands[command].params:
+        schema = SCHEMA["properties"][section]["properties"].get(option.name)
+        if schema is not None and isinstance(option.type, click.Choice):
+            offered = [
+                one.get("enum", [one["const"]] if "const" in one else []) for one in schema.get("anyOf", [schema])
+            ]
+            assert {value for values in offered for value in values} == set(option.type.choices), option.name
+            compared += 1
+    assert compared
 
 
 @pytest.mark.parametrize("section", SECTIONS)

@@ -28,6 +28,9 @@ def schema(what: str, output: Path | None, *, force: bool, as_json: bool) -> Non
     from featurebank.pipeline.schema import pipeline_schema
     from featurebank.system.files import check_output, write_json
 
+    if force and output is None:
+        message = "--force replaces an existing file: name it with --output"
+        raise click.UsageError(message)
     if output is not None:
         check_output(output, force=force, suffixes=(".json",))
     value = grid_schema() if what == "grid" else pipeline_schema()

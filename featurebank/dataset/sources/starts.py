@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import re
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from featurebank.words import counted
 
 _SAMPLE = 64
 _MOST_FOLDERS = 100
-"""So many folders beside a table are searched for its images."""
+"""If more folders are beside a table, none of them is searched for its images."""
 _FOREIGN = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 """Beginnings of absolute paths on Windows."""
 
@@ -56,10 +55,11 @@ def find_start(paths: Sequence[str], folder: str, problems: Problems) -> tuple[s
     relative = [path for path in local if not _is_absolute(path)]
     above = os.path.dirname(folder)  # noqa: PTH120 - strings, for a million paths
     places = [f"{folder}/images", above, f"{above.rstrip('/')}/images"]
-    if place := _best(places, relative) or _only_one_beside(folder, relative, problems):
+    beside = _folders_beside(folder)
+    if place := _best(places, relative) or _only_one(beside, relative, problems):
         return place, [f"paths are relative to '{place}', where the images are, not to the folder of the table"]
     if not any(_is_there(folder, path) for path in local):
-        problems.stop(_nothing(local, relative, [folder, *places]))
+        problems.stop(_nothing(local, relative, [folder, *places, *([f"{folder}/*"] if beside else [])]))
     return folder, []
 
 
@@ -69,21 +69,26 @@ def _best(places: Sequence[str], paths: Sequence[str]) -> str | None:
     return places[hits.index(max(hits))] if any(hits) else None
 
 
-def _only_one_beside(folder: str, paths: Sequence[str], problems: Problems) -> str | None:
-    """Returns the folder beside the table that has images of these paths; None if none has any."""
+def _folders_beside(folder: str) -> list[str]:
+    """Returns the folders beside the table, without hidden ones; none if there are too many to search them all."""
     try:
         with os.scandir(folder) as entries:
-            folders = (entry.name for entry in entries if entry.is_dir())
-            beside = sorted(itertools.islice(folders, _MOST_FOLDERS))
+            beside = sorted(entry.path for entry in entries if not entry.name.startswith(".") and entry.is_dir())
     except OSError:  # a folder that may be entered, but not listed
-        return None
-    found = [name for name in beside if any(_is_there(f"{folder}/{name}", path) for path in _some(paths))]
+        return []
+    return beside if len(beside) <= _MOST_FOLDERS else []
+
+
+def _only_one(folders: Sequence[str], paths: Sequence[str], problems: Problems) -> str | None:
+    """Returns the one of these folders that has images of these paths; None if none has any."""
+    found = [folder for folder in folders if any(_is_there(folder, path) for path in _some(paths))]
     if len(found) > 1:
+        names = enumerate_some([os.path.basename(folder) for folder in found])  # noqa: PTH119
         problems.stop(
-            f"its images may be those of {counted(len(found), 'folder')} beside it, {enumerate_some(found)}: write the "
-            "paths relative to the table"
+            f"its images may be those of {counted(len(found), 'folder')} beside it, {names}: write the paths relative "
+            "to the table"
         )
-    return f"{folder}/{found[0]}" if found else None
+    return found[0] if found else None
 
 
 def _nothing(local: Sequence[str], relative: Sequence[str], places: Sequence[str]) -> str:
@@ -98,7 +103,7 @@ def _nothing(local: Sequence[str], relative: Sequence[str], places: Sequence[str
             "move the table there, or write the paths relative to the table"
         )
     looked = ", ".join(f"'{place}'" for place in places)
-    return f"{first}: searched {looked} and the folders beside the table; write the paths relative to the table"
+    return f"{first}: searched {looked}; write the paths relative to the table"
 
 
 def _some(paths: Sequence[str]) -> Sequence[str]:

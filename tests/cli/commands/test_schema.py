@@ -24,6 +24,12 @@ def test_it_is_printed_or_written(what: str, schema: object, tmp_path: Path) -> 
     assert json.loads(file.read_text(encoding="utf-8")) == schema
 
 
+def test_force_without_a_file_is_refused() -> None:
+    refused = CliRunner().invoke(group, ["schema", "grid", "--force"])
+    assert refused.exit_code == 2
+    assert "name it with --output" in refused.output
+
+
 def test_a_file_is_replaced_only_on_demand(tmp_path: Path) -> None:
     file = tmp_path / "made.json"
     file.write_text("mine", encoding="utf-8")

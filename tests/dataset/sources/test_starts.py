@@ -86,6 +86,26 @@ def test_the_one_folder_beside_the_table_that_has_the_images(images: Path, make:
     assert "may be those of 2 folders beside it, 'small', 'train_images': write the paths" in refusal(images / "t.csv")
 
 
+def test_hidden_folders_beside_the_table_do_not_count(images: Path, make: SimpleNamespace) -> None:
+    (images / "images").rename(images / "train_images")
+    make.save(images / ".thumbnails" / "ant" / "0.png", 1)
+    found = load_dataset(table(images / "t.csv", ""))
+    assert f"paths are relative to '{images}/train_images'" in " ".join(found.warnings())
+
+
+def test_too_many_folders_beside_the_table_are_not_searched_in_part(images: Path) -> None:
+    """Which of them the disk lists first says nothing."""
+    (images / "images").rename(images / "train_images")
+    for number in range(100):
+        (images / f"{number}").mkdir()
+    message = refusal(table(images / "t.csv", ""))
+    assert "none of its 6 images exists" in message
+    assert f"'{images}/*'" not in message
+    for number in range(10):
+        (images / f"{number}").rmdir()
+    assert load_dataset(images / "t.csv").unreadable == []
+
+
 def test_paths_from_the_current_directory_are_refused(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(images / "images")
     message = refusal(table(images / "far" / "away" / "t.csv", ""))
@@ -105,6 +125,7 @@ def test_paths_of_another_machine_are_one_line(images: Path, start: str) -> None
 def test_paths_that_are_nowhere_say_where_they_were_looked_for(images: Path) -> None:
     message = refusal(table(images / "t.csv", "photos/"))
     assert f"searched '{images}', '{images}/images', '{images.parent}'" in message
+    assert f"'{images}/*'; write" in message
 
 
 def test_one_image_that_is_there_is_enough(images: Path) -> None:

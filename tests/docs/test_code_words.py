@@ -5,18 +5,11 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
-from functools import cache
-from pathlib import Path
 
-from prose import ROOT, STYLE
+from prose import ROOT, STYLE, syntax
 
 PACKAGE = ROOT / "featurebank"
 FILES = sorted(PACKAGE.rglob("*.py"))
-
-
-@cache
-def parsed(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def stored_names(tree: ast.AST) -> Iterator[tuple[int, str]]:
@@ -38,7 +31,7 @@ def test_names_say_what_they_are() -> None:
     wrong = [
         f"{path.relative_to(ROOT)}:{line}: {name} -> what it is, not what was done"
         for path in FILES
-        for line, name in stored_names(parsed(path))
+        for line, name in stored_names(syntax(path))
         if forbidden & {word.lower() for word in re.findall("[A-Z]?[a-z]+", name)} and name not in allowed
     ]
     assert not wrong, "\n".join(wrong)
@@ -89,6 +82,6 @@ def test_no_message_counts_one_images() -> None:
     wrong = [
         f"{path.relative_to(ROOT)}:{line}: {text}"
         for path in FILES
-        for line, text in plurals_after_numbers(parsed(path))
+        for line, text in plurals_after_numbers(syntax(path))
     ]
     assert not wrong, "\n".join(wrong)

@@ -137,11 +137,17 @@ SECTION = re.compile(r"(Args|Attributes|Returns|Yields|Raises|Examples?|Notes?|W
 ITEM = re.compile(r"\*{0,2}\w+(, \*{0,2}\w+)*( \([^)]*\))?: |[-*] |\d+\. ")
 
 
+@cache
+def syntax(path: Path) -> ast.Module:
+    """Returns the syntax tree of a Python file, which many tests read."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def source_passages(path: Path) -> Iterator[Passage]:
     """Yields the docstrings, comments and messages of a Python file."""
     text = path.read_text(encoding="utf-8")
     documented, parts = set[int](), set[int]()
-    for node in ast.walk(ast.parse(text)):  # parents before children
+    for node in ast.walk(syntax(path)):  # parents before children
         if isinstance(node, ast.Expr):
             documented.add(id(node.value))
         elif isinstance(node, ast.JoinedStr):

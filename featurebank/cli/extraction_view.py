@@ -44,9 +44,11 @@ def print_estimates(estimates: Sequence[Estimate], *, as_json: bool) -> None:
         return
     for estimate in estimates:
         if estimate.rows:
-            views = "" if estimate.rows <= estimate.images else " with their views"
+            images = f"{estimate.rows} of {counted(estimate.images, 'image')}"
+            if estimate.rows > estimate.images:
+                images = f"{counted(estimate.rows, 'view')} of {counted(estimate.images, 'image')}"
             echo(
-                f"{estimate.rows} of {counted(estimate.images, 'image')}{views} to compute, {size(estimate.bytes)}, "
+                f"{images} to compute, {size(estimate.bytes)}, "
                 f"about {estimate.seconds:.0f} s ({estimate.images_per_second:.1f} images/s, engine {estimate.engine})"
             )
         else:

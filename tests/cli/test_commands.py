@@ -19,7 +19,9 @@ from PIL import Image
 
 from featurebank import set_ram, set_threads
 from featurebank.cli import main
+from featurebank.cli.extraction_view import print_estimates
 from featurebank.doctor import Finding, diagnose
+from featurebank.extraction.estimate import Estimate
 
 pytestmark = pytest.mark.heavy
 
@@ -137,6 +139,12 @@ def test_a_budget_picks_a_tap_and_tells_which(place: Path) -> None:
     assert "60 of 61 images to compute" in done.stdout
     line = complaint(*EXTRACT, "--dataset", "photos", "--tap", "auto:1kB", cwd=place)
     assert "auto:1kB: no cut of mobilenet_v2 fits" in line
+
+
+@pytest.mark.parametrize(("rows", "expected"), [(60, "60 of 61 images to"), (240, "240 views of 61 images to")])
+def test_an_estimate_counts_views_as_such(rows: int, expected: str, capsys: pytest.CaptureFixture[str]) -> None:
+    print_estimates([Estimate(Path("cache/bank"), 61, rows, 1000, 2.0, 30.0, "openvino")], as_json=False)
+    assert capsys.readouterr().out.startswith(expected)
 
 
 def test_heads_and_leaderboard_answer_with_the_keys_of_the_contract(place: Path) -> None:

@@ -76,6 +76,18 @@ class Bare(ClassifierMixin, BaseEstimator):
         return np.asarray(self.classes_[((X[:, None] - self.means_) ** 2).sum(2).argmin(1)])
 
 
+class Scaled(Bare):
+    """A class of a user's own: it has scikit-learn's base, but no table of what its parameters may be."""
+
+    def __init__(self, scale: float = 1.0) -> None:
+        self.scale = scale
+
+
+def test_a_class_without_a_table_of_its_parameters_takes_any_value() -> None:
+    assert not list(EstimatorHead(Scaled(2.0)).wrong_values(["scale"]))
+    assert list(EstimatorHead(SVC(C=-1.0)).wrong_values(["C"]))
+
+
 def test_an_estimator_that_only_predicts_is_certain(sample: Any) -> None:
     head = EstimatorHead(Bare()).fit(sample.X, sample.y)
     probabilities = head.predict_proba(sample.X_val)

@@ -71,7 +71,7 @@ def explain(
         more = counted(len(explanations.skipped) - _SHOWN, "more image")
         reporter.warn(f"and {more} could not be read; --json lists them")
     if cold := sum(not one.cells.any() for one in explanations):
-        reporter.say(f"{counted(cold, 'image')} without heat: no part of them raises the score of the class")
+        reporter.say(f"{counted(cold, 'image')} without heat: no part of the image raises the score of the class")
     files = target.write(explanations)
     if as_json:
         print_json(_json(explanations, target, files))

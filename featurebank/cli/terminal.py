@@ -6,15 +6,13 @@ import json
 import sys
 import unicodedata
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import click
 
 from featurebank.system.drawing.text import HIDDEN, printable
 from featurebank.system.hints import with_global_options
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def shown_path(path: Path) -> str:
@@ -22,6 +20,11 @@ def shown_path(path: Path) -> str:
     from featurebank.storage import caches
 
     return caches.shown_path(path)
+
+
+def from_here(file: str) -> str:
+    """Returns the path of a file relative to the current folder, if the file is below it; otherwise as it is."""
+    return str(Path(file).relative_to(Path.cwd())) if Path(file).is_relative_to(Path.cwd()) else file
 
 
 def echo(line: str = "", *, err: bool = False) -> None:

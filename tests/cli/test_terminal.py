@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from featurebank.bank import Bank
-from featurebank.cli.terminal import print_json
+from featurebank.cli.terminal import from_here, print_json
 from featurebank.runs.run import load_runs
 from featurebank.system.drawing.console import SafeConsole
 from featurebank.system.drawing.text import printable
@@ -68,6 +68,12 @@ def test_text_reaches_the_terminal_by_the_doors_alone() -> None:
             direct = called in {f"click.{door}" for door in DOORS} | {"print", "Console", "rich.print"}
             direct |= called in {"sys.stdout.write", "sys.stderr.write"}
             assert not direct or path.name == "terminal.py", f"{path.name}:{node.lineno}: {called}"
+
+
+def test_a_file_below_the_current_folder_is_named_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    here, there, url = tmp_path / "photos" / "1.jpg", tmp_path.parent / "1.jpg", "s3://bucket/1.jpg"
+    assert [from_here(str(file)) for file in (here, there, url, "1.jpg")] == ["photos/1.jpg", str(there), url, "1.jpg"]
 
 
 def test_a_console_shows_rich_colours_and_no_others() -> None:

@@ -11,7 +11,7 @@ import click
 from featurebank.cli.commands.heads import bank_option
 from featurebank.cli.context import Settings, as_json
 from featurebank.cli.options import open_bank, without_defaults
-from featurebank.cli.terminal import echo, echo_cells, print_json
+from featurebank.cli.terminal import echo, echo_cells, from_here, print_json
 from featurebank.words import counted
 
 if TYPE_CHECKING:
@@ -103,5 +103,6 @@ def _print(explanations: Explanations, output: Output, files: list[Path]) -> Non
         from featurebank.cli.tables import print_table
 
         columns = ("file", "class", "probability", "label", "picture")[: 4 if output.is_page else 5]
-        print_table(columns, [row[: len(columns)] for row in rows], right=["probability"])
+        near = [(from_here(name), *others) for name, *others in rows]
+        print_table(columns, [row[: len(columns)] for row in near], right=["probability"])
     echo(f"page: {output.path}" if output.is_page else f"pictures: {output.path}", err=not sys.stdout.isatty())

@@ -59,14 +59,14 @@ LEVELS = {
 OWNERS = {
     "tensorflow": {"system", "training", "grafting"},  # everybody else takes it from system/runtime.py
     "keras": {
+        "system",
         "backbone",
-        "dataset",
         "engine",
         "heads",
         "grafting",
         "finetuning",
         "explanation",
-    },  # dataset: it downloads CIFAR
+    },  # system: downloads
     "openvino": {"system"},  # everybody else takes it from system/imports/openvino.py
     "torch": {"system", "backbone", "engine"},
     "keras_hub": {"backbone"},

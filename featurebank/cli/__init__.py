@@ -125,6 +125,9 @@ def main() -> None:
 
 
 def _show_usage(error: click.ClickException) -> None:
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):  # its message is the whole help
+        echo_lines(error.format_message(), err=True)
+        return
     context = error.ctx if isinstance(error, click.UsageError) else None
     if context is not None:
         echo_lines(context.get_usage(), err=True)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from featurebank.system.progress import Advance, no_advance, step, track
+from featurebank.system.runtime import import_tensorflow
 
 
 class DownloadBar:
@@ -77,18 +78,24 @@ class _KerasBar:
 
 
 @contextlib.contextmanager
-def keras_downloads(get_file: Callable[..., Any], what: str) -> Iterator[None]:
+def keras_downloads(what: str) -> Iterator[Any]:
     """Shows the downloads of Keras while the block runs, in place of its own messages and progress bar.
 
     Args:
-        get_file: `keras.utils.get_file`.
         what: the work, as "downloading weights.h5".
+
+    Yields:
+        The module `keras`. A download may be the first work of a process, and an `import keras` of its own would
+        print the log lines of TensorFlow.
     """
-    names, name = get_file.__globals__, "Progbar"
+    import_tensorflow()
+    import keras
+
+    names, name = keras.utils.get_file.__globals__, "Progbar"
     before = names.get(name)
     with DownloadBar(what) as bar, contextlib.redirect_stdout(io.StringIO()):
         names[name] = functools.partial(_KerasBar, bar)
         try:
-            yield
+            yield keras
         finally:
             names[name] = before

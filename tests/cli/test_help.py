@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from featurebank.cli import group
+from tests.support.commands import run_command
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = "import sys; sys.argv = ['featurebank', '--help']; from featurebank.cli import main; main()"
@@ -63,6 +64,15 @@ def test_every_command_is_in_the_manual(way: tuple[str, ...]) -> None:
     words = " ".join(way)
     text = (ROOT / "docs" / "reference" / "commands.md").read_text(encoding="utf-8")
     assert words == "cache" or re.search(rf"^### {words}\n\n```text\nfeaturebank {words}\b", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("way", [(), ("cache",)], ids=" ".join)
+def test_a_group_without_a_command_shows_its_help(
+    way: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, errors = run_command(way, monkeypatch, capsys, code=2)
+    assert out == ""
+    assert errors == run_command((*way, "--help"), monkeypatch, capsys)[0]
 
 
 def test_help_is_instant() -> None:

@@ -133,8 +133,9 @@ def test_bytes_for_people(count: float, text: str) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")
 def test_tensorflow_comes_in_silence_with_its_threads_and_what_forks_is_told_so_and_does_not_hang() -> None:
-    """One process shows both: to import TensorFlow takes three seconds."""
-    code = IMPORT + (
+    """One process shows all: to import TensorFlow takes three seconds. A download of Keras is silent, too."""
+    download = "from featurebank.system.downloads import keras_downloads\nwith keras_downloads('nothing'): pass\n"
+    code = IMPORT.replace("tf =", f"\n{download}tf =") + (
         "import os\n"
         "print(tf.config.threading.get_intra_op_parallelism_threads(), flush=True)\n"
         "if os.fork() == 0:\n"

@@ -136,13 +136,11 @@ class Application(KerasSpec):
 
     def _download(self, *, top: bool) -> str:
         """Lets Keras download a weights file; returns the reason of a failure, or ""."""
-        import keras
-
         before = socket.getdefaulttimeout()
         socket.setdefaulttimeout(_SECONDS_WITHOUT_ANSWER)  # Keras sets none: a silent network would block for ever
         try:
             what = f"downloading {self.weights_file(top=top)}"
-            with keras_downloads(keras.utils.get_file, what), warnings.catch_warnings():
+            with keras_downloads(what) as keras, warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # MobileNet warns that it loads weights for 224 pixels, as it should
                 getattr(keras.applications, self.constructor)(weights="imagenet", include_top=top)
         except Exception as error:  # noqa: BLE001 - Keras raises bare Exception if a download fails

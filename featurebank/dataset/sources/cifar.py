@@ -157,9 +157,7 @@ def _check_bytes(name: str, size: int) -> None:
 def _download(name: str) -> list[ArraySplit]:
     form = _FORMS[name]
     try:
-        import keras
-
-        with keras_downloads(keras.utils.get_file, f"downloading {form.archive}"):
+        with keras_downloads(f"downloading {form.archive}") as keras:
             (x, y), (x_test, y_test) = getattr(keras.datasets, name).load_data()
     except Exception as error:  # no network, no Keras, a changed file
         detail = " ".join(str(error).split())[:160] or type(error).__name__

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from docs.backbone_table import read_table
 from docs.extensions.generated import register, table
 from featurebank.backbone import known_backbones
+from featurebank.backbone.families.efficientnet_lite import EfficientNetLite
 from featurebank.backbone.spec import BackboneSpec
 
 if TYPE_CHECKING:
@@ -15,8 +17,7 @@ if TYPE_CHECKING:
 UNKNOWN = "see its authors"
 PUBLISHED = {"vgg16": "CC BY (VGG, Oxford)", "vgg19": "CC BY (VGG, Oxford)", "resnet50": "MIT (Kaiming He)"}
 """The licences of weights that the documentation of Keras Applications states, with the publisher."""
-_LITE = {"efficientnet_lite0": "", "efficientnet_lite1": "lite", "efficientnet_lite2": "lite"}
-"""The extra that has the weights; empty if the installation has them."""
+_EXTRA = re.compile(r"featurebank\[(\w+)\]")
 
 
 def backbones_text() -> str:
@@ -48,7 +49,8 @@ def licence_of(spec: BackboneSpec) -> tuple[str, str, str]:
     if spec.name.startswith("basenet"):
         return "Apache-2.0 (featurebank)", "none: it has no trained weights", ""
     if spec.name.startswith(("efficientnet_lite", "squeezenet")):
-        return "Apache-2.0 (featurebank)", UNKNOWN, _LITE.get(spec.name, "")
+        extra = _EXTRA.search(spec.install) if isinstance(spec, EfficientNetLite) else None
+        return "Apache-2.0 (featurebank)", UNKNOWN, extra[1] if extra else ""
     return "Apache-2.0 (Keras)", PUBLISHED.get(spec.name, UNKNOWN), ""
 
 

@@ -16,7 +16,8 @@ from collections.abc import Sequence
 
 _COMMANDS = (
     "run", "datasets", "inspect", "backbones", "race", "extract", "heads", "leaderboard", "finetune", "export",
-    "evaluate", "report", "advise", "curves", "explain", "similar", "predict", "cache", "doctor",
+    "evaluate", "report", "advise", "curves", "explain", "similar", "predict", "cache", "schema",
+    "doctor", "completion",
 )  # fmt: skip
 _NAMED = re.compile(rf"\bfeaturebank (?=(?:{'|'.join(_COMMANDS)})\b)")
 _options = ""

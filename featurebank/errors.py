@@ -267,7 +267,9 @@ def unknown_name(
     else:
         advice = f"{len(names)} are known"
     message = f"unknown {kind} '{one_line(text, 80)}': {one_line(advice)}"
-    return UnknownNameError(f"{message}; {hint}" if hint else message)
+    if not hint:
+        return UnknownNameError(message)
+    return UnknownNameError(f"{message} {hint[0].upper()}{hint[1:]}" if near else f"{message}; {hint}")
 
 
 def raise_all(problems: Sequence[FeatureBankError]) -> None:

@@ -93,7 +93,7 @@ OPTIONS = {"folder:": ("layout", UNLABELLED), "manifest:": (*KNOWN, UNLABELLED)}
 
 _BY_SUFFIX = {".npz": "npz:", ".csv": "manifest:", ".tsv": "manifest:", ".parquet": "manifest:"}
 _PATHS = "a folder of class folders, or a .csv, .parquet or .npz file"
-_HINT = "or use the path of a folder that holds one folder per class"
+_HINT = "no folder or table has this name, either: expected the path of one; a folder holds one folder per class"
 
 
 @dataclass(frozen=True)

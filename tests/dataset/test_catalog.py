@@ -55,7 +55,7 @@ def test_a_bare_npz(tmp_path: Path, make: SimpleNamespace) -> None:
     ("spec", "kind", "part"),
     [
         ("cifar11", UnknownNameError, "did you mean 'cifar10'"),
-        ("nothing", UnknownNameError, "unknown dataset 'nothing'"),
+        ("nothing", UnknownNameError, "; no folder or table has this name"),
         ("zip:a.zip", UnknownNameError, "unknown dataset 'zip:a.zip'"),
         ("folder:", ConfigError, "names no path: expected folder:PATH"),
         ("digits:3", ConfigError, "use 'digits' alone"),

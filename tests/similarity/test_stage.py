@@ -121,7 +121,7 @@ def test_what_is_wrong_is_one_line(leaky: Path, leaky_bank: fb.Bank, tmp_path: P
     empty = fb.Bank(tmp_path / "empty")
     for image, line in {
         "train/ant/neat.png": "unknown image 'train/ant/neat.png': did you mean 'train/ant/near.png'",
-        "nearly.png": "did you mean 'test/ant/nearly.png'?; expected the path of an image or of a folder, or the id of",
+        "nearly.png": "did you mean 'test/ant/nearly.png'? Expected the path of an image or of a folder, or the id of",
         "?": "unknown image '?': there is no such file or folder, and none of the bank's 19 ids is near",
         "x" * 5000: "unknown image",
         "a\0b": "unknown image",

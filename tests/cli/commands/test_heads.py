@@ -75,7 +75,7 @@ def test_a_wrong_grid_file_is_a_line_a_problem_with_its_place(ask: Ask, tmp_path
     lines = [line for line in ask("--grid", "wrong.toml", code=1).splitlines() if "wrong.toml:" in line]
     assert lines == [
         "Error: wrong.toml:3: unknown parameter of head 'knn' 'n_neighbours': did you mean 'n_neighbors'?",
-        "wrong.toml:6: unknown head 'sofmax': did you mean 'softmax'?; or the import path of a classifier, as "
+        "wrong.toml:6: unknown head 'sofmax': did you mean 'softmax'? Or the import path of a classifier, as "
         "sklearn.svm:LinearSVC",
     ]
 

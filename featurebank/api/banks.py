@@ -158,7 +158,7 @@ def open_bank(path: BankLike, *, cache: PathLike | None = None) -> Bank:
     if parse_address(path):
         return Bank(find_bank_path(as_cache(cache), os.fspath(path)))
     place = as_path(path)
-    is_name = place.name == os.fspath(path) and not place.is_dir()
+    is_name = place.name == os.fspath(path)  # a folder of images may have the name of its bank
     return Bank(find_bank_path(as_cache(cache), place.name) if is_name else place)
 
 

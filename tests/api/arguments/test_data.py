@@ -43,6 +43,9 @@ def test_a_name_is_a_backbone_and_a_path_a_dataset(
     assert fb.list_banks()[0].name == banks[0].name
     assert fb.find_bank().name == fb.open_bank(banks[0].name[:8]).name == fb.open_bank(banks[0]).name == banks[0].name
     assert np.array_equal(fb.find_bank("cache").labels(), banks[0].labels())
+    start = banks[0].name[:8]
+    (tmp_path / start).mkdir()  # as a folder of images with the name of its bank
+    assert fb.open_bank(start).name == banks[0].name
 
 
 def test_a_bank_that_is_not_there_is_named(tmp_path: Path) -> None:

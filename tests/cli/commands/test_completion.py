@@ -51,6 +51,20 @@ def test_a_shell_completes_the_line(typist: Typist) -> None:
     assert {line: typist.complete(line) for line in LINES} == {line: f"{full}x" for line, full in LINES.items()}
 
 
+@pytest.mark.parametrize(
+    ("shell", "parts"),
+    [
+        ("bash", ("COMP_LINE:0:COMP_POINT", "compopt -o nospace")),
+        ("zsh", ("compset -P", 'compadd -U -i "$IPREFIX" -S')),
+        ("fish", ("string match -r", "string replace -- ")),
+    ],
+)
+def test_each_script_of_click_is_changed(shell: str, parts: tuple[str, ...], home: Path) -> None:
+    """A version of click with other scripts is noticed also where the shell is not installed."""
+    script = (home / f"completion.{shell}").read_text(encoding="utf-8")
+    assert [part for part in parts if part not in script] == []
+
+
 def test_fish_completes_the_word(home: Path) -> None:
     require("fish")
     offers = {

@@ -9,6 +9,7 @@ from __future__ import annotations
 import doctest
 import os
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from page_blocks import Block, Command, blocks_of, commands_of
 from remembering import remember_features
 from shell import Shell
 
+from featurebank import doctor
+
 pytestmark = pytest.mark.heavy
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,11 +29,8 @@ PAGES = [path for path in sorted((ROOT / "docs").rglob("*.md")) if "_build" not 
 PAGES = [path for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *PAGES] if blocks_of(path)]
 
 
-@pytest.fixture(scope="session")
-def made_photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("made_photos")
-    save_photos(place)
-    return place
+TENSORFLOW = cache(doctor._tensorflow)
+"""Whether TensorFlow runs in a process of its own, which takes seconds: once for all pages."""
 
 
 @pytest.fixture
@@ -42,6 +42,7 @@ def directory(tmp_path: Path, made_photos: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.delenv("FEATUREBANK_CACHE", raising=False)
     monkeypatch.syspath_prepend(tmp_path)
     remember_features(monkeypatch)
+    monkeypatch.setattr("featurebank.doctor._tensorflow", TENSORFLOW)
     before = dict(os.environ)
     yield tmp_path
     os.environ.clear()

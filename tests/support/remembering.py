@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,66 +12,73 @@ from immediate import Immediate
 
 from featurebank.backbone import Backbone
 from featurebank.engine.catalog import Engine, load_engine
+from featurebank.system.digest import of_recipe
 
 
 class Memory:
-    """What one engine has computed and said."""
+    """What the engines of one network have computed and said."""
 
     def __init__(self) -> None:
         self.facts: dict[str, str] = {}
         self.lines: list[str] = []
+        self.taps: set[str] = set()
+        self.engines: list[tuple[frozenset[str], Engine]] = []
+        """With the taps of each. They stay open: loading one takes longer than the images of a test."""
         self.features: dict[bytes, dict[str, np.ndarray]] = {}
+        """Of each image the taps that were computed."""
 
 
 _MEMORIES: dict[object, Memory] = {}
 
 
 class RememberingEngine(Immediate):
-    """The engine that was asked for; it is loaded only for images that it has not seen in this process."""
+    """The engine that was asked for; it is loaded only for taps of images that were not computed in this process."""
 
-    def __init__(self, memory: Memory, backbone: Backbone, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
-        self._memory, self._backbone, self._arguments, self._options = memory, backbone, arguments, options
-        self._engine: Engine | None = None
-        if memory.facts:
-            for line in memory.lines:
-                options.get("say", print)(line)
-        else:
+    def __init__(
+        self, memory: Memory, name: str, backbone: Backbone, taps: Sequence[str], options: dict[str, Any]
+    ) -> None:
+        self._memory, self._arguments, self._options = memory, (name, backbone, taps), options
+        if not memory.taps.issuperset(taps):
             self._load()
+        for line in memory.lines:
+            options.get("say", print)(line)
         self.name, self.precision = memory.facts["name"], memory.facts["precision"]
 
     def _load(self) -> Engine:
-        if self._engine is None:
-            name, *others = self._arguments
-            lines: list[str] = []
-            self._engine = load_engine(name, self._backbone, *others, **{**self._options, "say": lines.append})
-            if not self._memory.facts:
-                self._memory.facts = {"name": self._engine.name, "precision": self._engine.precision}
-                self._memory.lines = lines
-                for line in lines:
-                    self._options.get("say", print)(line)
-        return self._engine
+        name, backbone, taps = self._arguments
+        for known, engine in self._memory.engines:
+            if known.issuperset(taps):
+                return engine
+        lines: list[str] = []
+        engine = load_engine(name, backbone, taps, **{**self._options, "say": lines.append})
+        self._memory.engines.append((frozenset(taps), engine))
+        self._memory.taps.update(taps)
+        self._memory.facts = {"name": engine.name, "precision": engine.precision}
+        self._memory.lines = lines
+        return engine
 
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        keys = [hashlib.blake2b(image).digest() for image in images]
-        if new := [row for row, key in enumerate(keys) if key not in self._memory.features]:
+        rows = [self._memory.features.setdefault(hashlib.blake2b(image).digest(), {}) for image in images]
+        taps = self._arguments[2]
+        if new := [place for place, row in enumerate(rows) if not row.keys() >= set(taps)]:
             computed = self._load().submit(images[new]).result()
-            for place, row in enumerate(new):
-                self._memory.features[keys[row]] = {tap: rows[place] for tap, rows in computed.items()}
-        rows = [self._memory.features[key] for key in keys]
-        return {tap: np.stack([row[tap] for row in rows]) for tap in rows[0]}
+            for tap, values in computed.items():
+                for place, value in zip(new, values, strict=True):
+                    rows[place][tap] = value
+        return {tap: np.stack([row[tap] for row in rows]) for tap in taps}
 
     def close(self) -> None:
-        if self._engine is not None:
-            self._engine.close()
-            self._engine = None
+        """The engine stays open for the next one."""
 
 
 def remember_features(patch: pytest.MonkeyPatch) -> None:
-    """Lets extractions take features from earlier ones of this process; everything else about them stays."""
+    """Lets extractions and their estimates take features from earlier ones of this process; all else stays."""
 
-    def load(name: str, backbone: Backbone, *arguments: Any, **options: Any) -> RememberingEngine:
-        kind = (name, backbone.digest, tuple(map(tuple, arguments)), options["batch_size"], options["precision"])
-        memory = _MEMORIES.setdefault(kind, Memory())
-        return RememberingEngine(memory, backbone, (name, *arguments), options)
+    def load(name: str, backbone: Backbone, taps: Sequence[str], **options: Any) -> RememberingEngine:
+        recipe = {key: value for key, value in backbone.recipe.items() if key != "resize"}  # of images before this
+        kind = (name, of_recipe(recipe), options["batch_size"], options["precision"])
+        return RememberingEngine(_MEMORIES.setdefault(kind, Memory()), name, backbone, taps, options)
 
     patch.setattr("featurebank.extraction.target.load_engine", load)
+    patch.setattr("featurebank.extraction.estimate.load_engine", load)
+    patch.setattr("featurebank.extraction.estimate.CALIBRATION_S", 0.1)  # a rate says nothing here

@@ -5,14 +5,16 @@ from __future__ import annotations
 import copy
 import json
 import shlex
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from commands import run_command
-from made_photos import save_photos
+from PIL import Image
 from remembering import remember_features
+from sklearn.datasets import load_digits
 from tutorial_cells import run_cells
 
 from docs.tutorials.__main__ import main
@@ -29,14 +31,26 @@ SMALL: dict[str, dict[str, Any]] = {
     },
     "flowers": {"photos": "photos", "network": "my_networks:small", "unfreeze": ["last"], "epochs": 1},
     "wrong_labels": {"photos": "photos", "look_at": 20},
-    "your_own_network": {"epochs": 1, "pretrained": "my_networks:small", "middle": "stem:avg", "size": 32},
+    "your_own_network": {
+        "digits": "folder:digits", "epochs": 1, "pretrained": "my_networks:small", "middle": "stem:avg", "size": 32,
+    },
 }  # fmt: skip
-"""Values for the cell `parameters` of each tutorial; they may name files of `save_photos`, `grid.toml` and
-`my_networks:small`."""
+"""Values for the cell `parameters` of each tutorial; they may name files of `save_photos`, `grid.toml`, the folder
+`digits` and `my_networks:small`."""
 
 ELSEWHERE = {"on_a_cluster"}
 """Tutorials whose code needs processes of its own: `tests/cluster/test_tutorial.py`."""
 GRID = '[[head]]\nkind = "nearest_mean"\n[[head]]\nkind = "ridge"\n'
+
+
+def save_digits(place: Path, each: int = 30) -> None:
+    """Writes a folder with some digits of scikit-learn, as many of each class."""
+    pixels, labels = load_digits(return_X_y=True)
+    for label in range(10):
+        (place / str(label)).mkdir(parents=True)
+        for number, image in enumerate(pixels[labels == label][:each].reshape(-1, 8, 8) * 15.9):
+            Image.fromarray(image.astype("uint8")).save(place / str(label) / f"{number}.png")
+
 
 each_tutorial = pytest.mark.parametrize("path", notebooks(), ids=lambda path: path.stem)
 
@@ -57,12 +71,17 @@ def test_stored_results_are_those_of_the_code(path: Path) -> None:
     "path", [path for path in notebooks() if path.stem not in ELSEWHERE], ids=lambda path: path.stem
 )
 def test_the_code_runs(
-    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    path: Path,
+    made_photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """In this process, with small photos and a network that takes no time."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("FEATUREBANK_CACHE", raising=False)
-    save_photos(tmp_path)
+    shutil.copytree(made_photos, tmp_path, dirs_exist_ok=True)
+    save_digits(Path("digits"))
     Path("grid.toml").write_text(GRID, encoding="utf-8")
     remember_features(monkeypatch)
     cells = code_cells(read(path))

@@ -95,13 +95,14 @@ tensorboard_option = click.option(
     "[default: default]",
 )  # fmt: skip
 @click.option(
-    "--head", metavar="KIND", help="Train one kind of head, or a scikit-learn classifier, such as sklearn.svm:SVC."
-)
+    "--head", multiple=True, metavar="KIND",
+    help="Train this kind of head, or a scikit-learn classifier, such as sklearn.svm:SVC; repeatable.",
+)  # fmt: skip
 @click.option(
     "--list", "listed", is_flag=False, flag_value="", metavar="[KIND]",
     help="List the kinds of heads, or the parameters of KIND, and stop.",
 )  # fmt: skip
-@click.option("-p", "params", multiple=True, metavar="KEY=VALUE", help="Set a parameter of --head; repeatable.")
+@click.option("-p", "params", multiple=True, metavar="KEY=VALUE", help="Set a parameter of each --head; repeatable.")
 @click.option(
     "--tap", "taps", multiple=True, metavar="TAP",
     help="Stored features to train on; repeatable.  [default: pooled, or the bank's first tap]",
@@ -160,7 +161,7 @@ tensorboard_option = click.option(
 @as_json
 @click.pass_obj
 def heads(
-    settings: Settings, /, bank: str | None, grid: str | None, head: str | None, listed: str | None,
+    settings: Settings, /, bank: str | None, grid: str | None, head: tuple[str, ...], listed: str | None,
     params: tuple[str, ...], tensorboard: Path | None, *, one_se: bool, test: bool, as_json: bool, **values: Any
 ) -> None:  # fmt: skip
     """Train many heads on the features of a bank.
@@ -185,7 +186,7 @@ def heads(
     began = time.perf_counter()
     options = GridOptions(**without_defaults(values))
     banks = open_banks(settings, bank)
-    specification: Any = [{"kind": head, **read_params(params)}] if head else grid or "default"
+    specification: Any = [{"kind": kind, **read_params(params)} for kind in head] if head else grid or "default"
     runs = run_grid(banks, specification, options, settings.reporter())
     log_runs(runs, tensorboard)
     metric = metric_of(options.metric, banks[0].classes)

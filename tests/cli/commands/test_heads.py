@@ -44,6 +44,12 @@ def test_a_race(ask: Ask) -> None:
     assert len(found["runs"]) == 4, "heads without epochs do not race"
 
 
+def test_several_kinds_are_trained_each_with_the_parameters(ask: Ask) -> None:
+    found = ask("--head", "knn", "--head", "nearest_mean", "-p", "standardize=true")
+    assert {run["head"] for run in found["runs"]} == {"knn", "nearest_mean"}
+    assert [run["params"]["standardize"] for run in found["runs"]] == [True, True]
+
+
 def test_failed_runs_again(ask: Ask) -> None:
     words = ("--head", "knn", "-p", "n_neighbors=1000")
     assert "the only run failed" in ask(*words, code=1)

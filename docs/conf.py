@@ -56,7 +56,7 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": [],
 }
-html_sidebars = {"index": [], "404": [], "files/**": []}
+html_sidebars: dict[str, list[str]] = {"index": [], "404": [], "files/**": []}
 html_context = {"default_mode": "auto"}  # as the reader's system, light or dark
 add_module_names = False
 python_use_unqualified_type_names = True

@@ -28,9 +28,9 @@ from featurebank.runs.selection import choose_run
 from featurebank.system.progress import Reporter
 from featurebank.words import counted, duration
 
-MOST_OF_FULL = 1 / 3
+MOST_OF_FULL = 1 / 4
 """Further finalists are extracted as long as the extractions of the race take no more than this part of those of a full
-search."""
+search. The engines and the first grid of the process come on top, so that about a third is spent in all."""
 FOR_HEADS = 0.5
 """Of a budget, the part of what is left after the rounds that extractions may take."""
 MOST_SCORED = 30

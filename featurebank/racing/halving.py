@@ -25,6 +25,8 @@ GROWTH = 3
 """A part is at most this many times as large as the one before."""
 WORTHWHILE = 1.25
 """The next part is at least this many times as large; otherwise it would say little more."""
+LEAST_FURTHER = 200
+"""The smallest part after the first, in images: with fewer, candidates that are nearly equal cannot be told apart."""
 LARGEST = 9000
 """The largest part, in images: leave-one-out needs their features in memory, and more images decide hardly more."""
 
@@ -50,8 +52,8 @@ def next_part(now: int, staying: int, left: float, available: int) -> int | None
     """
     if staying < 2:  # noqa: PLR2004 - the winner is clear
         return None
-    size = min(GROWTH * now, now + int(left / staying), available, LARGEST)
-    return size if size >= min(WORTHWHILE * now, available) and size > now else None
+    size = min(max(GROWTH * now, LEAST_FURTHER), now + int(left / staying), available, LARGEST)
+    return size if size >= min(max(WORTHWHILE * now, LEAST_FURTHER), available) and size > now else None
 
 
 def distances(losses: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:

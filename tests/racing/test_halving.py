@@ -51,6 +51,7 @@ def test_parts_grow_and_end_within_their_share(images: int, classes: int, stayin
     allowed, used = share * images * staying, size * staying
     while (larger := next_part(size, staying, allowed - used, images)) is not None:
         assert size < larger <= images
+        assert larger >= min(200, images), "too few images to tell equals apart"
         used += (larger - size) * staying
         size = larger
     assert used <= max(allowed, first_part(images, classes) * staying)

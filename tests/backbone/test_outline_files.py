@@ -82,7 +82,7 @@ def test_a_cache_that_cannot_be_written_costs_the_memory_alone(lite: Backbone, t
 
 
 def test_wrong_taps(outline: Outline) -> None:
-    with pytest.raises(UnknownNameError, match=r"did you mean 'block6d_add'.*; see there"):
+    with pytest.raises(UnknownNameError, match=r"did you mean 'block6d_add'.*See there"):
         outline.tap_shape("block6d_ad", "see there")
     with pytest.raises(ConfigError, match="'mean' follows the colon"):
         outline.tap_shape("map:mean")

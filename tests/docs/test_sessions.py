@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import doctest
 import os
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -90,6 +91,7 @@ def problems(page: Path) -> Iterator[str]:
         elif block.kind == "file":
             Path(block.name).parent.mkdir(parents=True, exist_ok=True)
             Path(block.name).write_text(block.text, encoding="utf-8")
+            sys.modules.pop(Path(block.name).stem, None)  # that of another page with the same name
         elif block.kind == "python":
             yield from wrong_examples(block, names, title)
         else:

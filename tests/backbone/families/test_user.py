@@ -432,5 +432,5 @@ def test_an_unknown_tap_tells_where_the_layers_are() -> None:
         UnknownNameError, match=r"did you mean 'last'.*'featurebank backbones my_nets:build --layers' lists them"
     ):
         load_backbone("my_nets:build").tap_model(["lsat"])
-    with pytest.raises(UnknownNameError, match=r"its layers\(\) lists them"):
+    with pytest.raises(UnknownNameError, match=r"Its layers\(\) lists them"):
         backbone_from_model(small(), preprocessing="none").tap_model(["tow"])

@@ -173,7 +173,7 @@ def test_views_are_seen(images: Any, maps: np.ndarray) -> None:
             HeadError,
             "the maps are 8 x 8 x 8, but 'stem_relu' of tiny.inverted gives 16 x 16 x 8",
         ),
-        ({"train_from": "block_1_project"}, UnknownNameError, "layer to train from.*they come after 'block_2_add'"),
+        ({"train_from": "block_1_project"}, UnknownNameError, "layer to train from.*They come after 'block_2_add'"),
         ({"train_from": "out_relu"}, HeadError, "no layer from 'out_relu' has weights to train"),
         (
             {"pooling": "class_maps", "hidden_units": [4]},

@@ -58,6 +58,7 @@ from featurebank.racing.parts import Parts
 from featurebank.racing.winner import share_winner
 from featurebank.runs.run import RunRecord
 from featurebank.runs.selection import choose_run, open_test
+from featurebank.runs.several import bank_of
 from featurebank.statistics import proportion_interval
 from featurebank.system.progress import Reporter
 from featurebank.system.runtime import import_tensorflow, limited_blas
@@ -218,7 +219,8 @@ def races_on_splits(dataset: Dataset, names: Sequence[str], cache: Path, count: 
         best = choose_run(train_on_banks(banks, read_grid("quick"), GridOptions()))
         found = run_race(other, names, RaceOptions(grid="quick"), cache=cache)
         assert found.chosen is not None
-        gaps.append(100 * (_tested(banks, best) - _tested(banks, found.chosen)))
+        tested = [open_test(bank_of(run, banks), run).metrics["test"]["accuracy"] for run in (best, found.chosen)]
+        gaps.append(100 * (tested[0] - tested[1]))
         same.append(found.chosen.bank_name == best.bank_name)
         shares.append(found.images / found.full_images)
     return {
@@ -226,12 +228,6 @@ def races_on_splits(dataset: Dataset, names: Sequence[str], cache: Path, count: 
         "standard error if splits were independent": float(np.std(gaps, ddof=1) / count**0.5),
         "the same network": float(np.mean(same)), "share of the images": float(np.mean(shares)),
     }  # fmt: skip
-
-
-def _tested(banks: Sequence[Bank], record: RunRecord) -> float:
-    """Returns the accuracy of a head on test images."""
-    bank = next(bank for bank in banks if bank.name == record.bank_name)
-    return float(open_test(bank, record).metrics["test"]["accuracy"])
 
 
 def _convert(dataset: Dataset, names: Sequence[str], place: Path) -> None:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 FEW_GROUPS = 10
 """With fewer groups in a split, what is measured there says little about other groups."""
+_MEMORISED = "a memorised image counts as recognised there; 'featurebank inspect' lists them"
+"""What copies in several splits mean, and where they are listed."""
 
 
 def warning_lines(dataset: Dataset, table: np.ndarray, *, files: bool = True) -> Iterator[str]:
@@ -61,10 +63,7 @@ def _copy_lines(dataset: Dataset) -> Iterator[str]:
     readable = (dataset.digests != b"") & (dataset.labels >= 0)
     contents = np.unique(dataset.digests[readable], return_inverse=True)[1]
     if torn := _torn(contents, dataset.splits[readable]):
-        yield (
-            f"{counted(torn, 'image')} with copies in several of the given splits: a memorised image counts as "
-            "recognised there; 'featurebank inspect' lists them"
-        )
+        yield f"{counted(torn, 'image')} with copies in several of the given splits: {_MEMORISED}"
 
 
 def _class_lines(dataset: Dataset, totals: np.ndarray) -> Iterator[str]:
@@ -119,10 +118,8 @@ def group_lines(parts: np.ndarray, splits: np.ndarray) -> Iterator[str]:
             "more groups, or use 'heads --folds', which validates on each group"
         )
     if torn := _torn(parts, splits):
-        yield (
-            f"the given splits separate images with the same content ({counted(torn, 'group')} with such copies): a "
-            "memorised image counts as recognised there; 'featurebank inspect' lists them"
-        )
+        copies = f"{counted(torn, 'group')} with such copies"
+        yield f"the given splits separate images with the same content ({copies}): {_MEMORISED}"
 
 
 def _torn(parts: np.ndarray, splits: np.ndarray) -> int:

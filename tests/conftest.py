@@ -37,6 +37,8 @@ from featurebank.system import digest
 from featurebank.training import programs
 
 ROOT = Path(__file__).resolve().parents[1]
+if str(ROOT) not in sys.path:
+    sys.path.append(str(ROOT))  # `docs` and `benchmarks` are not installed
 
 settings.register_profile("featurebank", settings.default, deadline=None)  # a busy machine is no failure
 settings.load_profile("featurebank")

@@ -1,16 +1,11 @@
-"""The programs of `docs/` are not installed: they are found in the source tree, after all that is."""
+"""What the tests of the documentation share."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 from made_photos import save_photos
-
-ROOT = Path(__file__).resolve().parents[2]
-if str(ROOT) not in sys.path:
-    sys.path.append(str(ROOT))
 
 
 @pytest.fixture(scope="session")

@@ -469,7 +469,6 @@ COVERED_BY = {
     "system/drawing/reporter.py": "cli/test_reporter.py",
     "system/drawing/text.py": "cli/test_terminal.py",
     "system/validation.py": "heads/test_catalog.py",
-    "cli/groups.py": "cli/test_commands.py",
     "training/history.py": "heads/neural/test_together.py",
     "fitting/spec.py": "runs/test_run.py",
     "heads/estimator_traits.py": "heads/test_estimators.py",

@@ -180,7 +180,12 @@ def _columns(context: click.Context, option: click.Parameter, value: str | None)
     if not all(equals and name.strip() and column.strip() for name, equals, column in pairs):
         message = f"'{value}': expected NAME=COLUMN, as path=file,label=class"
         raise click.BadParameter(message)
-    return {name.strip(): column.strip() for name, _, column in pairs}
+    columns: dict[str, str] = {}
+    for name, column in ((name.strip(), column.strip()) for name, _, column in pairs):
+        if columns.setdefault(name, column) != column:
+            message = f"'{value}': two columns for '{name}', '{columns[name]}' and '{column}'; leave one out"
+            raise click.BadParameter(message)
+    return columns
 
 
 _OPTIONS = (

@@ -50,6 +50,13 @@ def test_columns_are_pairs(text: str) -> None:
     assert "expected NAME=COLUMN, as path=file,label=class" in result.output
 
 
+def test_columns_name_each_once() -> None:
+    command = click.command()(dataset_options(lambda images: None))
+    result = CliRunner().invoke(command, ["--columns", "path=a,label=c,path=b"])
+    assert "two columns for 'path', 'a' and 'b'; leave one out" in result.output
+    assert CliRunner().invoke(command, ["--columns", "path=a,path=a"]).exit_code == 0
+
+
 def test_all_options() -> None:
     part = ("--classes", "a,b", "--classes", "c", "--limit", "9", "--per-class", "2")
     assert given("--dataset", "d", "--split", ".8,.2", "--seed", "3", *part) == Images(

@@ -56,7 +56,7 @@ _own = click.option(
 
 _banks = click.option(
     "--bank",
-    metavar="BANK",
+    metavar="BANK|all-of:DATASET",
     help="Path or name of a bank, or the beginning of its name; all-of:DATASET takes all banks of a dataset.  "
     "[default: the last used bank]",
 )

@@ -126,11 +126,14 @@ def dealt(items: Sequence[pytest.Item], workers: int) -> list[pytest.Item]:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leaves out files of heavy tests where fast ones are asked for: importing them takes longer than the fast ones."""
-    if config.option.markexpr != "fast" or collection_path.suffix != ".py":
+    """Leaves out files in which no test has the mark asked for: importing all of them takes as long as the tests."""
+    asked = config.option.markexpr
+    if asked not in {"fast", "networks and not slow"} or collection_path.suffix != ".py":
         return None
-    heavy = re.search(r"^pytestmark = \[?pytest\.mark\.heavy\b", collection_path.read_text("utf-8"), re.MULTILINE)
-    return True if heavy else None
+    text = collection_path.read_text("utf-8")
+    if asked == "fast":
+        return True if re.search(r"^pytestmark = \[?pytest\.mark\.heavy\b", text, re.MULTILINE) else None
+    return None if "pytest.mark.networks" in text else True
 
 
 def pytest_collection_finish() -> None:

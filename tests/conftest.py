@@ -36,7 +36,8 @@ from featurebank.bank.writer import BankWriter, row_keys
 from featurebank.system import digest
 from featurebank.training import programs
 
-ROOT = Path(__file__).resolve().parents[1]
+TESTS = Path(__file__).resolve().parent
+ROOT = TESTS.parent
 if str(ROOT) not in sys.path:
     sys.path.append(str(ROOT))  # `docs` and `benchmarks` are not installed
 
@@ -107,7 +108,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
         if not (item.get_closest_marker("heavy") or item.get_closest_marker("slow")):
             item.add_marker("fast")
     yield
-    items[:] = dealt(items, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+    _, workers = _worker()
+    if workers > 1:  # the same order in each process, whichever room it began with
+        items.sort(key=lambda item: item.path.parts[: len(TESTS.parts) + 1])
+    items[:] = dealt(items, workers)
 
 
 def dealt(items: Sequence[pytest.Item], workers: int) -> list[pytest.Item]:
@@ -136,10 +140,38 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return None if "pytest.mark.networks" in text else True
 
 
-def pytest_collection_finish() -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
     """Python need not look again and again through the tests themselves and the libraries that they import."""
-    gc.collect()
-    gc.freeze()
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Lets each process begin with another room: what one of them has prepared, the others read.
+
+    pytest rewrites the `assert`s of a file that is new to it, and Hypothesis searches it for constants. Both keep what
+    they have made, but each process would make it, if all went through the rooms in step.
+    """
+    report = yield
+    worker, workers = _worker()
+    if collector.path == TESTS and report.result:
+        begin = len(report.result) * worker // workers
+        report.result = [*report.result[begin:], *report.result[:begin]]
+    return report
+
+
+def _worker() -> tuple[int, int]:
+    """Returns the place of this process among those of xdist, and their number."""
+    return int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]), int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

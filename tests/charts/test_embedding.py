@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import altair as alt
 import pytest
 from chart_pages import drawn, page_of
 from hypothesis import given, settings
@@ -69,6 +68,8 @@ def test_names_are_data_and_no_part_of_a_field_or_an_expression(names: tuple[str
 
 
 def test_a_specification_is_small_and_has_each_dataset_once() -> None:
+    import altair as alt  # other processes of pytest need not wait for it
+
     rows = [{"x": place / 3, "y": math.inf, "label": "a"} for place in range(3)]
     points = alt.Chart({"values": rows}).mark_point().encode(x="x:Q", y="y:Q")
     made = specification(points + points.mark_line())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import altair as alt
 import pytest
 
 from featurebank.charts.history import history
@@ -33,6 +32,8 @@ def test_text_and_marks_stand_out_from_the_page(dark: bool) -> None:
 
 
 def test_classes_have_colours_of_their_own_as_long_as_they_last() -> None:
+    import altair as alt  # other processes of pytest need not wait for it
+
     assert len(set(config()["range"]["category"])) == SHAPED
     assert class_scale(SHAPED).scheme is alt.Undefined
     assert class_scale(SHAPED + 1).scheme != alt.Undefined

@@ -1,4 +1,8 @@
-"""A server of buckets on the loopback, and machines that use them: each has a mirror of its own."""
+"""A server of buckets on the loopback, and machines that use them: each has a mirror of its own.
+
+The libraries of the server and of its clients are imported where they are used: each process of pytest imports this
+file, and only those that run tests of buckets shall wait for them.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +10,11 @@ import contextlib
 import functools
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import botocore.loaders
 import pytest
-import s3fs
-from moto.server import ThreadedMotoServer
 
 from featurebank.storage import caches
 from featurebank.storage.address import Address
@@ -27,6 +28,8 @@ BUCKET = "features"
 @contextlib.contextmanager
 def bucket_server() -> Iterator[str]:
     """Starts a server; yields its URL."""
+    from moto.server import ThreadedMotoServer
+
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
@@ -48,6 +51,8 @@ def environment(url: str) -> dict[str, str]:
 @contextlib.contextmanager
 def server_with_bucket() -> Iterator[str]:
     """Starts a server with the bucket `BUCKET`; yields its URL."""
+    import botocore.loaders
+
     with bucket_server() as url, pytest.MonkeyPatch.context() as patch:
         patch.setattr(botocore.loaders, "create_loader", functools.cache(botocore.loaders.create_loader))
         for name, value in environment(url).items():
@@ -56,16 +61,24 @@ def server_with_bucket() -> Iterator[str]:
         yield url
 
 
-_new_client = s3fs.S3FileSystem
-_clients: dict[str, Any] = {}
+@functools.cache
+def _clients() -> Callable[..., Any]:
+    """Returns a function that takes the place of `s3fs.S3FileSystem`, with one client for each server.
 
+    To build a client takes longer than most tests.
+    """
+    import s3fs
 
-def _shared_client(**options: Any) -> Any:
-    """Returns the one client of a server: to build one takes longer than most tests."""
-    url = os.environ["AWS_ENDPOINT_URL"]
-    if url not in _clients:
-        _clients[url] = _new_client(**options)
-    return _clients[url]
+    new_client = s3fs.S3FileSystem
+    clients: dict[str, Any] = {}
+
+    def shared_client(**options: Any) -> Any:
+        url = os.environ["AWS_ENDPOINT_URL"]
+        if url not in clients:
+            clients[url] = new_client(**options)
+        return clients[url]
+
+    return shared_client
 
 
 class Machine:
@@ -87,5 +100,5 @@ class Machine:
             patch.setenv(caches.MIRROR_VARIABLE, str(self.place))
             patch.setattr(caches, "_mirrors", self._mirrors)
             patch.setattr(protocol, "_backings", self._backings)
-            patch.setattr(s3fs, "S3FileSystem", _shared_client)
+            patch.setattr("s3fs.S3FileSystem", _clients())
             yield self

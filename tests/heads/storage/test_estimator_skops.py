@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import skops.io
 from sklearn.ensemble import GradientBoostingClassifier, HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
@@ -148,10 +147,17 @@ def svmlight(mark: Path) -> tuple[Node, Node, str]:
     return items(items(plain(1.0))), items(plain(1)), str(mark)
 
 
+def saved_by_skops(value: Any) -> bytes:
+    """Imports skops only now: that takes more than a second, and each process of pytest imports this file."""
+    import skops.io
+
+    return bytes(skops.io.dumps(value))
+
+
 def with_extra(extra: Node | None, head: Any = None, attribute: str = "estimator_") -> bytes:
     """A head that skops saved, in which a node stands in the place of an attribute."""
     head = head or EstimatorHead(LogisticRegression()).fit(X, Y)
-    buffer = io.BytesIO(skops.io.dumps(head))
+    buffer = io.BytesIO(saved_by_skops(head))
     with zipfile.ZipFile(buffer) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     schema = json.loads(members["schema.json"])
@@ -177,6 +183,8 @@ def test_an_attack_is_refused_and_leaves_no_mark(name: str, tmp_path: Path) -> N
 @pytest.mark.parametrize("name", ATTACKS)
 def test_the_attack_would_leave_a_mark(name: str, tmp_path: Path) -> None:
     """Or the test above could not fail: skops itself, told to trust what it finds, runs each."""
+    import skops.io
+
     mark = tmp_path / "mark"
     data = with_extra(ATTACKS[name](mark), attribute="steps_")
     with warnings.catch_warnings():
@@ -189,7 +197,7 @@ def test_the_attack_would_leave_a_mark(name: str, tmp_path: Path) -> None:
 def test_a_pipeline_that_calls_a_function_is_refused(tmp_path: Path) -> None:
     model = Pipeline([("call", FunctionTransformer(np.save)), ("classify", LogisticRegression())])
     data = with_extra(None, EstimatorHead(LogisticRegression()).fit(X, Y))
-    (tmp_path / "a.head").write_bytes(skops.io.dumps(model))
+    (tmp_path / "a.head").write_bytes(saved_by_skops(model))
     with pytest.raises(HeadError, match=r"holds .*FunctionTransformer, which featurebank does not restore"):
         load_head(tmp_path / "a.head")
     (tmp_path / "a.head").write_bytes(data)
@@ -217,7 +225,7 @@ def test_deep_nesting_is_one_line(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_old_files_open_and_answer_the_same(estimator: Any, tmp_path: Path) -> None:
     head = EstimatorHead(estimator, standardize=True, pca=2).fit(X, np.array(["a", "b", "c"], object)[Y])
-    (tmp_path / "a.head").write_bytes(skops.io.dumps(head))
+    (tmp_path / "a.head").write_bytes(saved_by_skops(head))
     loaded = load_head(tmp_path / "a.head")
     assert np.array_equal(loaded.predict_proba(X), head.predict_proba(X))
     assert loaded.predict(X).tolist() == head.predict(X).tolist()

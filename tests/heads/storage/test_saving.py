@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import skops.io
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 from featurebank import make_head
@@ -78,6 +77,8 @@ def boosted_with_pickle(mark: Path) -> bytes:
 
 
 def foreign_types(mark: Path) -> bytes:
+    import skops.io  # takes more than a second
+
     return bytes(skops.io.dumps(Foreign().fit(np.zeros((2, 1)), np.arange(2))))
 
 

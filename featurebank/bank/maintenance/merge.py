@@ -20,6 +20,7 @@ from featurebank.bank.maintenance.agreement import (
     without_weights,
 )
 from featurebank.bank.maintenance.merged_groups import check_groups, merged_rule, split_keys
+from featurebank.bank.maintenance.merged_images import join
 from featurebank.bank.maintenance.sharing import share
 from featurebank.bank.manifest import Manifest, load_items, load_manifest
 from featurebank.bank.pages.corrections import CORRECTIONS, correction_record, read_corrections
@@ -29,11 +30,17 @@ from featurebank.bank.rows import StoredRows
 from featurebank.bank.shard import read_keys
 from featurebank.bank.writer import BankWriter, event
 from featurebank.dataset.class_names import in_order
-from featurebank.dataset.grouping.components import GROUPS
+from featurebank.dataset.grouping.components import GROUP, GROUPS
 from featurebank.dataset.splits import NO_LABEL
 from featurebank.dataset.weights import WEIGHT
 from featurebank.errors import BankDamagedError, ConfigError, DatasetWarning
 from featurebank.system.progress import SILENT, Reporter
+from featurebank.words import counted
+
+_MERGED = "merged:"
+"""How the specification of several datasets begins; the ids of their images begin with the name of a dataset."""
+_ROLES = ((WEIGHT, WEIGHT), (GROUPS, GROUP))
+"""What a dataset's record says of columns that belong to an image as its label does, and the names of these columns."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +62,10 @@ def merge_banks(
     """Merges several banks of one recipe into one; they stay as they are, except one at the path of the result.
 
     If all are of one dataset (parts of its images, extracted in several places), each image keeps its id. Otherwise an
-    id is prefixed by the name of its dataset, as "birds/a.jpg", and the classes of all banks are joined. An image keeps
-    its split; a content must not be in train in one bank and in test in another.
+    id is prefixed by the name of its dataset, as "birds/a.jpg", and the classes of all banks are joined; images of a
+    merged bank have such ids already. An image keeps its split; a content must not be in train in one bank and in test
+    in another. An image that several banks hold is one row: its id in the dataset, content, label, split, weight and
+    group are equal. So neither the order of the banks nor merging in several steps matters.
 
     Args:
         paths: the banks' directories, at least two.
@@ -70,8 +79,8 @@ def merge_banks(
 
     Raises:
         ConfigError: there is only one bank, the recipes differ, there is no common tap, taps have different dtypes, an
-            id stands for different images or labels, a content or a group is in different splits, or only some of the
-            banks have groups.
+            id stands for different images, labels or groups, a content or a group is in different splits, or only
+            some of the banks have groups.
         BankDamagedError: a bank is damaged.
         BankLockedError: another process is writing the result.
         DiskFullError: no space is left on the disk; another run continues.
@@ -81,7 +90,7 @@ def merge_banks(
     common = {part.manifest.dataset["spec"] for part in parts}
     one = len(common) == 1
     record = _record(parts, name, one=one)
-    tables = [_relabelled(p, record["classes"], prefix=not one, weighted=WEIGHT in record) for p in _whole(parts)]
+    tables = [_relabelled(p, record["classes"], prefixed=not one, weighted=WEIGHT in record) for p in _whole(parts)]
     about: dict[str, Any] = {}
     grouped = GROUPS in record
     if resplit:
@@ -97,7 +106,9 @@ def merge_banks(
         reporter.warn(line, DatasetWarning)
     for line in labelled_differently(tables):
         reporter.warn(line, DatasetWarning)
-    items = _join(tables, weighted=WEIGHT in record)
+    items = join(tables, [role for key, role in _ROLES if key in record], prefixed=_is_merged(record))
+    if repeated := sum(map(len, tables)) - len(items):
+        reporter.say(f"the images of these banks have {counted(repeated, 'repetition')}: an image is one row")
     first = parts[0].manifest
     taps = tuple(tap for tap in first.taps if all(tap in part.manifest.taps for part in _whole(parts)))
     views = min(part.manifest.views for part in _whole(parts))
@@ -185,7 +196,7 @@ def _record(parts: Sequence[_MergedBank], name: str | None, *, one: bool) -> dic
     }
     merged["name"] = name or (names[0] if len(names) == 1 else "merged")
     if not one:
-        merged["spec"] = f"merged:{'+'.join(names)}"
+        merged["spec"] = _MERGED + "+".join(sorted({name for record in records for name in _dataset_names(record)}))
     if len(names) > 1:
         merged["subset"] = {}
     if weights := [record[WEIGHT] for record in records if WEIGHT in record]:
@@ -197,19 +208,30 @@ def _record(parts: Sequence[_MergedBank], name: str | None, *, one: bool) -> dic
     return merged if rule is None else {**merged, GROUPS: rule}
 
 
-def _relabelled(part: _MergedBank, classes: Sequence[str], *, prefix: bool, weighted: bool) -> Items:
+def _is_merged(record: Mapping[str, Any]) -> bool:
+    """Returns whether a record describes several datasets."""
+    return str(record["spec"]).startswith(_MERGED)
+
+
+def _dataset_names(record: Mapping[str, Any]) -> list[str]:
+    """Returns the names of the datasets that a record describes."""
+    return record["spec"].removeprefix(_MERGED).split("+") if _is_merged(record) else [record["name"]]
+
+
+def _relabelled(part: _MergedBank, classes: Sequence[str], *, prefixed: bool, weighted: bool) -> Items:
     """Returns the items of a bank with labels that index the joined classes.
 
     Args:
         part: the bank.
         classes: the joined classes.
-        prefix: whether its ids get the name of its dataset.
+        prefixed: whether its ids begin with the name of its dataset.
         weighted: whether any of the banks has weights; the images of one without weigh 1.
     """
     assert part.items is not None, "parts without items have nothing to label"
     own: Mapping[str, Any] = part.manifest.dataset
     table = np.array([classes.index(name) for name in own["classes"]], np.int32)
-    ids = [f"{own['name']}/{i}" for i in part.items.ids] if prefix else list(part.items.ids)
+    prefix = f"{own['name']}/" if prefixed and not _is_merged(own) else ""
+    ids = [f"{prefix}{i}" for i in part.items.ids]
     metadata = dict(part.items.metadata)
     if weighted and WEIGHT not in own:
         metadata[WEIGHT] = np.ones(len(part.items))
@@ -219,45 +241,6 @@ def _relabelled(part: _MergedBank, classes: Sequence[str], *, prefix: bool, weig
         np.where(part.items.labels < 0, np.int32(NO_LABEL), table[part.items.labels]),
         part.items.splits,
         metadata,
-    )
-
-
-def _join(tables: Sequence[Items], *, weighted: bool) -> Items:
-    """Concatenates item tables, keeping each id once.
-
-    Args:
-        tables: the images of each bank.
-        weighted: whether they have weights.
-
-    Raises:
-        ConfigError: an id stands for different images, labels, splits or weights.
-    """
-    known: dict[str, tuple[bytes, int, int, float]] = {}
-    keep = []
-    for table in tables:
-        weights = table.metadata[WEIGHT].tolist() if weighted else [1.0] * len(table)
-        columns = (table.digests.tolist(), table.labels.tolist(), table.splits.tolist(), weights)
-        rows = zip(table.ids, *columns, strict=True)
-        mask = np.zeros(len(table.digests), bool)
-        for place, (name, *what) in enumerate(rows):
-            values = (what[0], what[1], what[2], what[3])
-            mask[place] = name not in known
-            if known.setdefault(name, values) != values:
-                part = ("image", "label", "split", "weight")[
-                    [a == b for a, b in zip(known[name], values, strict=True)].index(False)
-                ]
-                message = (
-                    f"'{name}' has another {part} in one bank than in another: extract both again, so that they agree"
-                )
-                raise ConfigError(message)
-        keep.append(table.select(np.flatnonzero(mask)))
-    shared = set.intersection(*(set(table.metadata) for table in keep))
-    return Items(
-        [name for table in keep for name in table.ids],
-        np.concatenate([table.digests for table in keep]),
-        np.concatenate([table.labels for table in keep]),
-        np.concatenate([table.splits for table in keep]),
-        {name: np.concatenate([table.metadata[name] for table in keep]) for name in keep[0].metadata if name in shared},
     )
 
 

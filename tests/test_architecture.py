@@ -831,3 +831,18 @@ def test_files_of_a_cache_are_handled_where_a_bucket_notices() -> None:
             if called in PAST_THE_BACKING - NOT_OF_A_CACHE.get(name, set()) and owner not in {"ast", "np.random"}:
                 wrong.append(complaint(path, node.lineno, f"'{called}' past system/backing"))
     assert not wrong, "\n".join(wrong)
+
+
+def test_folders_are_listed_in_a_with_statement() -> None:
+    """An iterator of `os.scandir` that is left early keeps its folder open; those of pathlib read a folder at once."""
+    wrong, closed_calls = [], 0
+    for path in files():
+        nodes = list(ast.walk(parsed(path)))
+        closed = {id(item.context_expr) for node in nodes if isinstance(node, ast.With) for item in node.items}
+        for node in nodes:
+            if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == "scandir":
+                closed_calls += id(node) in closed
+                if id(node) not in closed:
+                    wrong.append(complaint(path, node.lineno, "not in a with-statement"))
+    assert not wrong, "\n".join(wrong)
+    assert closed_calls

@@ -28,7 +28,7 @@ from featurebank.dataset.grouping.rule import check_apart, with_groups
 from featurebank.dataset.held_out import with_test
 from featurebank.dataset.options import DatasetOptions
 from featurebank.dataset.readers.column_names import KNOWN
-from featurebank.dataset.sources.remote import is_url
+from featurebank.dataset.remote.fetching import is_url
 from featurebank.dataset.spec_options import join_options, split_options
 from featurebank.dataset.splits import UNLABELLED
 from featurebank.dataset.subset import select_subset

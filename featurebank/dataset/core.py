@@ -223,20 +223,21 @@ class Dataset:
         """
         return None if self.groups is None else components(self.groups, self.digests)
 
-    def image(self, index: int, levels: Levels | None = None) -> np.ndarray:
+    def image(self, index: int, levels: Levels | None = None, expected: bytes | None = None) -> np.ndarray:
         """Reads and decodes one image; may be called from several threads.
 
         Args:
             index: row of the image.
             levels: the range of grey images of more than eight bits.
+            expected: the content digest that it has to have; None for that of `digests`, if they are known.
 
         Returns:
             (height, width, 3) uint8, RGB; may be read-only.
 
         Raises:
-            BadImageError: it cannot be read or decoded, or has changed since it was fingerprinted.
+            BadImageError: it cannot be read or decoded, or does not have the expected content.
         """
-        return self.contents.pixels.image(index, self._known(index), levels)
+        return self.contents.pixels.image(index, expected or self._known(index), levels)
 
     def facts(self, index: int, levels: Levels | None = None) -> Facts:
         """Decodes one image like `image`, and returns its properties instead of its pixels.

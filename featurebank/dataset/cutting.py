@@ -12,10 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from featurebank.dataset.core import Contents, Dataset
-from featurebank.dataset.decoding.levels import Depths, Levels
+from featurebank.dataset.decoding.levels import Depths
 from featurebank.dataset.fingerprint import Pixels, RedirectedPixels
 from featurebank.dataset.splits import DEFAULT_FRACTIONS
-from featurebank.errors import LostImageError
 
 _CLASS = "images"
 _LOADED = 2
@@ -109,14 +108,6 @@ class LoadedAgain(RedirectedPixels):
     def at(self, index: int) -> tuple[Pixels, int]:
         """Returns the whole dataset, and the index of an image there."""
         return _load(self.spec), int(self._places[index])
-
-    def image(self, index: int, expected: bytes | None, levels: Levels | None = None) -> np.ndarray:
-        """Returns (height, width, 3) uint8; raises BadImageError, also if the dataset has changed."""
-        pixels, place = self.at(index)
-        if expected is not None and getattr(pixels, "in_memory", False) and pixels.digest(place) != expected.decode():
-            message = f"'{self.spec}' has changed since its images were listed"
-            raise LostImageError(message)
-        return pixels.image(place, expected, levels)
 
 
 class GatheredPixels(RedirectedPixels):

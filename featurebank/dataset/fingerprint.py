@@ -32,6 +32,9 @@ class Pixels(Protocol):
     Images that another process cannot read by their specification have a method `cut(indices) -> Pixels`, which returns
     some of them; see `featurebank.dataset.cutting`. The others have the attribute `spec`.
 
+    Images behind URLs have a method `versioned(index) -> (digest, stamp)`, which downloads one; the stamp is that of
+    the same answer of the server, or None. The method returns None for an image that is a file.
+
     Files have a method `path(index) -> str`, arrays the attribute `in_memory = True`: notebooks show thumbnails of
     these two alone.
     """
@@ -61,6 +64,12 @@ class RedirectedPixels(Pixels):
         pixels, place = self.at(index)
         stamp = getattr(pixels, "stamp", None)
         return stamp(place) if stamp else None
+
+    def versioned(self, index: int) -> tuple[str, Stamp | None] | None:
+        """Returns the digest of an image behind a URL with its stamp; None for another image."""
+        pixels, place = self.at(index)
+        versioned = getattr(pixels, "versioned", None)
+        return versioned(place) if versioned else None
 
     def digest(self, index: int) -> str:
         """Returns the content digest of an image; raises OSError if it cannot be read."""

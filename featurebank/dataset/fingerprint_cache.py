@@ -39,7 +39,8 @@ _FORMAT = "featurebank.fingerprints.1"
 _FIELDS = 4
 _NEVER = -1  # the stamp of a digest that is not stored
 _LARGEST = (1 << 63) - 1
-_CHUNK = 256
+_FIRST = 16
+"""The stamps of so many files show how fast their disk or their server is."""
 _SLOW = 1e-4  # seconds per file; a local disk takes 3e-6
 _MOST_THREADS = 16
 _DAY = 86400
@@ -86,8 +87,9 @@ def digest_changed(
     if stamp is None:
         return digest_all(pixels, len(ids), progress)
     stored = _Columns.load(file)
-    stamps = _all_stamps(stamp, len(ids))
-    known = stored.recall(ids, stamps)
+    rows = stored.rows(ids)
+    stamps = _stamps_of(stamp, rows)
+    known = stored.recall(rows, stamps)
     todo = np.flatnonzero(known == b"")
     stamps[todo] = _NEVER
     if progress is not None and len(todo) < len(ids):
@@ -115,11 +117,19 @@ class _Reading:
     def digest(self, place: int) -> str:
         index = int(self.todo[place])
         moment = time.time_ns()  # before the first look at the file
+        checksum, stamp = self._read(index)
+        if stamp is not None and max(stamp[1:3]) < moment - SETTLED_NS:
+            self.stamps[index], self.digests[index] = stamp, checksum
+        return checksum
+
+    def _read(self, index: int) -> tuple[str, Stamp | None]:
+        """Returns the digest of an image, and its stamp if that is certainly the stamp of the same content."""
+        versioned: Callable[[int], tuple[str, Stamp | None] | None] | None = getattr(self.pixels, "versioned", None)
+        if versioned is not None and (answer := versioned(index)) is not None:
+            return answer
         before = self.stamp(index)
         checksum = self.pixels.digest(index)
-        if before is not None and max(before[1:3]) < moment - SETTLED_NS and self.stamp(index) == before:
-            self.stamps[index], self.digests[index] = before, checksum
-        return checksum
+        return checksum, before if before is not None and self.stamp(index) == before else None
 
     def image(self, place: int, expected: bytes | None, levels: Levels | None = None) -> np.ndarray:
         return self.pixels.image(int(self.todo[place]), expected, levels)
@@ -133,17 +143,22 @@ class _Columns:
     stamps: np.ndarray
     digests: np.ndarray
 
-    def recall(self, ids: Sequence[str], stamps: np.ndarray) -> np.ndarray:
-        """Returns the digests of unchanged files, b"" for the others."""
-        digests = np.zeros(len(ids), DIGEST_DTYPE)
+    def rows(self, ids: Sequence[str]) -> np.ndarray:
+        """Returns the row of each id, (n,) int64; -1 where nothing is stored."""
         if self.ids == tuple(ids):
-            here = there = np.arange(len(ids))
+            rows = np.arange(len(ids))
         else:
             place = {name: row for row, name in enumerate(self.ids)}
             rows = np.fromiter((place.get(name, -1) for name in ids), np.int64, len(ids))
-            here = np.flatnonzero(rows >= 0)
-            there = rows[here]
-        same = (stamps[here] == self.stamps[there]).all(axis=1) & (stamps[here, 0] != _NEVER)
+        rows[rows >= 0] = np.where(self.stamps[rows[rows >= 0], 0] == _NEVER, -1, rows[rows >= 0])
+        return rows
+
+    def recall(self, rows: np.ndarray, stamps: np.ndarray) -> np.ndarray:
+        """Returns the digests of unchanged files, b"" for the others."""
+        digests = np.zeros(len(rows), DIGEST_DTYPE)
+        here = np.flatnonzero(rows >= 0)
+        there = rows[here]
+        same = (stamps[here] == self.stamps[there]).all(axis=1)
         digests[here[same]] = self.digests[there[same]]
         return digests
 
@@ -169,24 +184,24 @@ class _Columns:
             seal_archive(temporary)
 
 
-def _all_stamps(stamp: Callable[[int], Stamp | None], count: int) -> np.ndarray:
-    """Returns the stamps of all images, (n, 4) int64; in threads if a remote disk is slow to answer."""
-    stamps = np.full((count, _FIELDS), _NEVER, np.int64)
+def _stamps_of(stamp: Callable[[int], Stamp | None], rows: np.ndarray) -> np.ndarray:
+    """Returns the stamps of the images that have a row, (n, 4) int64; in threads if a disk or a server is slow."""
+    stamps = np.full((len(rows), _FIELDS), _NEVER, np.int64)
+    todo = np.flatnonzero(rows >= 0).tolist()
 
-    def look(start: int) -> None:
-        for index in range(start, min(start + _CHUNK, count)):
+    def look(start: int, count: int) -> None:
+        for index in todo[start : start + count]:
             value = stamp(index)
             if value is not None:
                 stamps[index] = value
 
     began = time.perf_counter()
-    look(0)
-    rest = range(_CHUNK, count, _CHUNK)
-    if time.perf_counter() - began < _CHUNK * _SLOW:
-        for start in rest:
-            look(start)
+    look(0, _FIRST)
+    if time.perf_counter() - began < _FIRST * _SLOW:
+        look(_FIRST, len(todo))
     else:
-        deque(ordered_map(look, rest, name="stamps", count=_MOST_THREADS), maxlen=0)
+        rest = range(_FIRST, len(todo), _FIRST)
+        deque(ordered_map(lambda start: look(start, _FIRST), rest, name="stamps", count=_MOST_THREADS), maxlen=0)
     return stamps
 
 

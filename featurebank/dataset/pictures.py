@@ -17,7 +17,7 @@ from PIL import Image
 from featurebank.dataset.decoding.decode import decode_thumbnail
 from featurebank.dataset.fingerprint import Pixels, RedirectedPixels
 from featurebank.dataset.readers.column_names import KNOWN
-from featurebank.dataset.sources.remote import is_url
+from featurebank.dataset.remote.fetching import is_url
 from featurebank.dataset.spec_options import split_options
 from featurebank.dataset.splits import UNLABELLED
 from featurebank.errors import BadImageError, LostImageError

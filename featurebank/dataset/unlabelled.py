@@ -12,6 +12,7 @@ import numpy as np
 
 from featurebank.dataset.core import Contents, Dataset
 from featurebank.dataset.decoding.decode import Facts
+from featurebank.dataset.decoding.image_bytes import as_expected
 from featurebank.dataset.decoding.levels import Levels
 from featurebank.dataset.fingerprint import Pixels
 from featurebank.dataset.readers.walk import image_files
@@ -48,9 +49,10 @@ class ArrayList:
         return digest.of_array(self.image(index, None))
 
     def image(self, index: int, expected: bytes | None, levels: Levels | None = None) -> np.ndarray:
-        """Returns a copy of one image: (height, width, 3) uint8."""
+        """Returns a copy of one image: (h, w, 3) uint8; raises LostImageError if its digest is not the expected one."""
         image = self._images[index]
-        return image.copy() if image.ndim == _CHANNELS else np.repeat(image[:, :, np.newaxis], 3, axis=2)
+        whole = image.copy() if image.ndim == _CHANNELS else np.repeat(image[:, :, np.newaxis], 3, axis=2)
+        return as_expected(whole, expected)
 
     def facts(self, index: int, expected: bytes | None, levels: Levels | None = None) -> Facts:
         """Returns the properties of an image, from the shape of its array."""

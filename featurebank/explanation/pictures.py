@@ -96,7 +96,8 @@ class ImageReader:
         return Finder(self._bank.digests())
 
     def _image(self, images: Dataset, index: int) -> ImageToExplain:
-        digest, pixels = images.content_digest(index), images.image(index, self._levels)
+        digest = images.content_digest(index)
+        pixels = images.image(index, self._levels, digest)
         height, width = pixels.shape[:2]
         square = resize_image(pixels, self._size, self._rule)
         return ImageToExplain(

@@ -226,12 +226,11 @@ class SourceImages:
     def _image(self, row: int) -> np.ndarray:
         index = self._indices[row]
         try:
-            if self._dataset.content_digest(index) == self.digests[row]:
-                with in_flight():
-                    return resize_image(self._dataset.image(index, self._levels), self.size, self._rule)
-        except (OSError, BadImageError):
-            pass
-        raise self._missing_error(self._ids[row], 1)
+            with in_flight():
+                image = self._dataset.image(index, self._levels, bytes(self.digests[row]))
+                return resize_image(image, self.size, self._rule)
+        except (OSError, BadImageError) as error:
+            raise self._missing_error(self._ids[row], 1) from error
 
     def _missing_error(self, first: str, count: int) -> DatasetError:
         have = (

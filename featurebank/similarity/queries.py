@@ -12,7 +12,7 @@ from featurebank.bank import Bank
 from featurebank.bank.index import Finder
 from featurebank.dataset import Dataset
 from featurebank.dataset.pictures import is_local, path_of
-from featurebank.dataset.sources.remote import is_url
+from featurebank.dataset.remote.fetching import is_url
 from featurebank.dataset.subset import SelectedPixels
 from featurebank.dataset.unlabelled import expand_folders, unlabelled_images
 from featurebank.errors import ConfigError, DatasetError, UnknownNameError, unknown_name

@@ -161,15 +161,25 @@ class Server:
     """A web server of this machine: what it answers is a table of paths, and it counts the calls.
 
     An answer is bytes, a status, or a list of these, one a call (the last one for ever). "drop" closes the connection
-    in the middle of an answer.
+    in the middle of an answer. `heads` names further lines of the head of an answer; "HEAD /path" is a call, too.
     """
 
     def __init__(self) -> None:
         server = self
         self.answers: dict[str, Any] = {}
         self.calls: Counter[str] = Counter()
+        self.heads: dict[str, dict[str, str]] = {}
 
         class Handler(BaseHTTPRequestHandler):
+            def do_HEAD(self) -> None:
+                server.calls[f"HEAD {self.path}"] += 1
+                answer = server.answers.get(self.path, 404)
+                self.send_response(200 if isinstance(answer, bytes) else 404)
+                for name, value in server.heads.get(self.path, {}).items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(answer) if isinstance(answer, bytes) else 0))
+                self.end_headers()
+
             def do_GET(self) -> None:
                 server.calls[self.path] += 1
                 answer = server.answers.get(self.path, 404)
@@ -180,6 +190,8 @@ class Server:
                     return
                 body = b"x" * 50 if answer == "drop" else answer
                 self.send_response(200)
+                for name, value in server.heads.get(self.path, {}).items():
+                    self.send_header(name, value)
                 self.send_header("Content-Length", str(2 * len(body) if answer == "drop" else len(body)))
                 self.end_headers()
                 self.wfile.write(body)
@@ -206,7 +218,9 @@ def serve(path: Path, server: Server) -> str:
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """A server whose images are kept for this test alone."""
+    monkeypatch.setenv("FEATUREBANK_DOWNLOADS", str(tmp_path / "downloads"))
     server = Server()
     yield server
     server.close()

@@ -5,8 +5,10 @@ import ctypes
 import gc
 import inspect
 import os
+import shutil
 import signal
 import sys
+import tempfile
 from importlib.metadata import version
 from typing import Any
 
@@ -18,6 +20,11 @@ for _name in ("COLUMNS", "LINES"):  # what is printed does not depend on the ter
 # Hundreds of processes import the package and the tests: one of them compiles, the others read what it has written.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+# Images that tests download are not for the user's folder.
+_DOWNLOADS = f"{tempfile.gettempdir()}/featurebank-tests-{os.getpid()}"
+os.environ["FEATUREBANK_DOWNLOADS"] = _DOWNLOADS
+atexit.register(shutil.rmtree, _DOWNLOADS, ignore_errors=True)
 
 # The tests compile hundreds of small programs and run each for milliseconds: what counts is how long compiling takes.
 # Level 1 takes half the time of the users' level 2. Level 0 computes NaN for some heads. A test that wants the code of

@@ -10,6 +10,15 @@ from featurebank.dataset.decoding.decode import Facts, decode_expected
 from featurebank.dataset.decoding.levels import Depths, Levels
 from featurebank.dataset.fingerprint import reason
 from featurebank.errors import LostImageError
+from featurebank.system import digest
+
+
+def as_expected(image: np.ndarray, expected: bytes | None) -> np.ndarray:
+    """Returns an image of an array as it is; raises LostImageError if its digest is not the expected one."""
+    if expected is not None and digest.of_array(image).encode() != expected:
+        message = "changed since its digest was computed"
+        raise LostImageError(message)
+    return image
 
 
 class ImageBytes(ABC):
@@ -19,8 +28,12 @@ class ImageBytes(ABC):
     """The largest values of deep images, recorded while they are decoded."""
 
     @abstractmethod
-    def _bytes(self, index: int) -> bytes:
-        """Returns the bytes of an image; raises OSError if they cannot be read."""
+    def _bytes(self, index: int, expected: bytes | None = None) -> bytes:
+        """Returns the bytes of an image; raises OSError if they cannot be read.
+
+        A source that keeps images by their digest may return those that are expected without asking where they are
+        from.
+        """
 
     def image(self, index: int, expected: bytes | None, levels: Levels | None = None) -> np.ndarray:
         """Returns (height, width, 3) uint8; raises BadImageError, also if the digest is not the expected one."""
@@ -32,7 +45,7 @@ class ImageBytes(ABC):
 
     def _decoded(self, index: int, expected: bytes | None, levels: Levels | None) -> tuple[np.ndarray, Facts]:
         try:
-            data = self._bytes(index)
+            data = self._bytes(index, expected)
         except OSError as error:
             raise LostImageError(reason(error)) from error
         result = decode_expected(data, expected, levels)

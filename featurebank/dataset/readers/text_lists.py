@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from featurebank.dataset.fingerprint import reason
 from featurebank.dataset.readers.text_encoding import decode_text
 from featurebank.dataset.readers.walk import SUFFIXES
-from featurebank.dataset.sources.remote import is_url
+from featurebank.dataset.remote.fetching import is_url
 from featurebank.errors import DatasetError
 from featurebank.system.files import read_regular
 from featurebank.words import counted

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from featurebank.dataset.catalog import DatasetInfo, known_datasets
-from featurebank.dataset.sources.remote import is_url
+from featurebank.dataset.remote.fetching import is_url
 
 
 def announced_dataset(spec: str) -> DatasetInfo | None:

@@ -13,6 +13,7 @@ import numpy as np
 from featurebank.dataset.class_names import in_order
 from featurebank.dataset.core import Contents, path_name
 from featurebank.dataset.decoding.decode import Facts
+from featurebank.dataset.decoding.image_bytes import as_expected
 from featurebank.dataset.decoding.levels import Levels
 from featurebank.dataset.grouping.further_columns import ArrayReader, FurtherColumns
 from featurebank.dataset.readers.npz import read_npz
@@ -50,11 +51,10 @@ class Arrays:
         return digest.of_array(self.image(index, None))
 
     def image(self, index: int, expected: bytes | None, levels: Levels | None = None) -> np.ndarray:
-        """Returns a copy of one image: (h, w, 3) uint8."""
+        """Returns a copy of one image: (h, w, 3) uint8; raises LostImageError if its digest is not the expected one."""
         image: np.ndarray = self._images[index]
-        if image.ndim == _COLOUR_NDIM - 1:
-            return image.copy()
-        return np.repeat(image[:, :, np.newaxis], 3, axis=2)
+        colour = image.ndim == _COLOUR_NDIM - 1
+        return as_expected(image.copy() if colour else np.repeat(image[:, :, np.newaxis], 3, axis=2), expected)
 
     def facts(self, index: int, expected: bytes | None, levels: Levels | None = None) -> Facts:
         """Returns the properties of an image, from the shape of the array."""

@@ -75,7 +75,7 @@ class Encoded(ImageBytes):
         """Returns the digest of an image's bytes; raises OSError if they cannot be read."""
         return digest.of_bytes(self._bytes(index))
 
-    def _bytes(self, index: int) -> bytes:
+    def _bytes(self, index: int, expected: bytes | None = None) -> bytes:
         read = self._readers[int(self._parts[index])]
         data = read(int(self._rows[index]))
         if len(data) > MOST_BYTES:

@@ -62,7 +62,7 @@ class Files(ImageBytes):
         ids = tuple(self._ids[index] for index in indices)
         return Files(self.root, ids, {name: self._odd[name] for name in ids if name in self._odd})
 
-    def _bytes(self, index: int) -> bytes:
+    def _bytes(self, index: int, expected: bytes | None = None) -> bytes:
         return read_regular(self.path(index), _MOST_BYTES)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from featurebank.dataset.core import Contents
 from featurebank.dataset.readers.table_files import refuse_bombs
+from featurebank.dataset.remote.fetching import fetch, is_url
 from featurebank.dataset.sources.encoded_rows import (
     IMAGE_NAMES,
     LABEL_NAMES,
@@ -20,7 +21,6 @@ from featurebank.dataset.sources.encoded_rows import (
     foreign,
 )
 from featurebank.dataset.sources.folder import absolute
-from featurebank.dataset.sources.remote import fetch, is_url
 from featurebank.errors import DatasetError, MissingDependencyError
 from featurebank.system.files import read_regular
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from featurebank.dataset.core import Contents, path_name
 from featurebank.dataset.readers.cub import is_cub, read_cub
 from featurebank.dataset.readers.text_lists import find_root, read_lines, split_line
+from featurebank.dataset.remote.fetching import is_url
 from featurebank.dataset.sources.folder import absolute
 from featurebank.dataset.sources.paths import Paths
-from featurebank.dataset.sources.remote import is_url
 from featurebank.dataset.sources.rows import Problems, TableRows, columns
 from featurebank.dataset.splits import TEST, TRAIN, UNDECIDED, VAL
 from featurebank.errors import ConfigError, DatasetError

@@ -6,10 +6,10 @@ import os
 from collections.abc import Sequence
 
 from featurebank.dataset.fingerprint import Pixels, Stamp
+from featurebank.dataset.remote.fetching import check_urls, download, fetch, is_url, version_of
+from featurebank.dataset.remote.image_store import find_image, keep_image
 from featurebank.dataset.sources.folder import Files
-from featurebank.dataset.sources.remote import check_urls, fetch, is_url
 from featurebank.errors import LostImageError
-from featurebank.system import digest
 
 
 class Paths(Files):
@@ -41,19 +41,34 @@ class Paths(Files):
         return Paths(self.root, [self._ids[index] for index in indices])
 
     def stamp(self, index: int) -> Stamp | None:
-        """Returns the stamp of a file; None for a URL, which is downloaded again."""
-        return None if is_url(self.path(index)) else super().stamp(index)
+        """Returns the stamp of a file, or what a server says about the version of a URL; None if it says nothing."""
+        path = self.path(index)
+        return version_of(path) if is_url(path) else super().stamp(index)
+
+    def versioned(self, index: int) -> tuple[str, Stamp | None] | None:
+        """Downloads an image and returns its digest with its stamp; None for a file of this machine."""
+        path = self.path(index)
+        if not is_url(path):
+            return None
+        data, version = download(path)
+        return keep_image(data), version
 
     def digest(self, index: int) -> str:
         """Returns the digest of a file's bytes; raises OSError if they cannot be read."""
         path = self.path(index)
-        return digest.of_bytes(fetch(path)) if is_url(path) else super().digest(index)
+        return keep_image(fetch(path)) if is_url(path) else super().digest(index)
 
-    def _bytes(self, index: int) -> bytes:
+    def _bytes(self, index: int, expected: bytes | None = None) -> bytes:
+        """Returns the bytes of an image; those that a URL had when it was expected, if they are kept."""
         path = self.path(index)
         if not is_url(path):
             return super()._bytes(index)
+        data = None if expected is None else find_image(expected.decode())
+        if data is not None:
+            return data
         try:
-            return fetch(path)
+            data = fetch(path)
         except OSError as error:
             raise LostImageError(str(error)) from error
+        keep_image(data)
+        return data

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Sequence
 
-from featurebank.dataset.sources.remote import is_url
+from featurebank.dataset.remote.fetching import is_url
 from featurebank.dataset.sources.rows import Problems
 from featurebank.system.alike import enumerate_some
 from featurebank.words import counted

@@ -13,9 +13,9 @@ from featurebank.dataset.readers import metadata
 from featurebank.dataset.readers.column_names import KNOWN
 from featurebank.dataset.readers.layout import split_code
 from featurebank.dataset.readers.table_files import Table, from_csv, from_parquet
+from featurebank.dataset.remote.fetching import check_urls, fetch, is_url
 from featurebank.dataset.sources.folder import absolute
 from featurebank.dataset.sources.paths import Paths
-from featurebank.dataset.sources.remote import check_urls, fetch, is_url
 from featurebank.dataset.sources.rows import Problems, TableRows, columns
 from featurebank.dataset.sources.starts import find_start, with_slashes
 from featurebank.dataset.spec_options import join_options, split_options
@@ -119,7 +119,8 @@ def _bytes(source: str) -> bytes:
         message = f"there is no manifest '{source}': expected a .csv, .tsv or .parquet file; check the path"
         raise DatasetError(message) from error
     except OSError as error:
-        message = f"cannot read the manifest '{source}': {reason(error)}"
+        what = "address" if is_url(source) else "file"
+        message = f"cannot read the manifest '{source}': {reason(error)}; check the {what}"
         raise DatasetError(message) from error
 
 

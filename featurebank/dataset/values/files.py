@@ -14,8 +14,8 @@ import numpy as np
 
 from featurebank.dataset.core import Contents, Dataset
 from featurebank.dataset.readers.table_files import Table, from_csv
+from featurebank.dataset.remote.fetching import is_url
 from featurebank.dataset.sources.paths import Paths
-from featurebank.dataset.sources.remote import is_url
 from featurebank.dataset.sources.rows import Problems
 from featurebank.dataset.sources.table import contents_of_table
 from featurebank.dataset.splits import DEFAULT_FRACTIONS

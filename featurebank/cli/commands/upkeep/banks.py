@@ -55,6 +55,7 @@ def list_(settings: Settings, *, as_json: bool) -> None:
             for b, (runs, best) in banks.items()
         ])  # fmt: skip
         return
+    _print_downloads()
     if not banks:
         echo(
             f"no bank in '{shown_path(settings.cache)}': create one with 'featurebank extract --backbone "
@@ -68,6 +69,17 @@ def list_(settings: Settings, *, as_json: bool) -> None:
     for bank in banks:
         if bank.problem:
             echo(f"warning: {bank.problem}", err=True)
+
+
+def _print_downloads() -> None:
+    """Prints how much space the downloaded images take, if there are any."""
+    from featurebank.cli.tables import size
+    from featurebank.dataset.remote.image_store import downloads_directory, total_size
+
+    images, space = total_size()
+    if images:
+        where = f"{counted(images, 'downloaded image')} in '{downloads_directory()}', {size(space)}"
+        echo(f"{where}: 'featurebank cache gc --downloads' removes them")
 
 
 def _runs(bank: BankSummary) -> tuple[int, float | None]:

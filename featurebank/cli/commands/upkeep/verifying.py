@@ -126,9 +126,10 @@ def _print_verification(results: dict[Path, Verification], recomputed: Recompute
 @click.command()
 @click.argument("bank", required=False)
 @click.option("--dry-run", is_flag=True, help="Print what would be removed, and stop.")
+@click.option("--downloads", is_flag=True, help="Also remove the images that were downloaded from URLs.")
 @as_json
 @click.pass_obj
-def gc(settings: Settings, bank: str | None, *, dry_run: bool, as_json: bool) -> None:
+def gc(settings: Settings, bank: str | None, *, dry_run: bool, downloads: bool, as_json: bool) -> None:
     """Remove files and rows that no bank needs.
 
     These are files that dead processes left behind, unlisted shards, and rows of deleted images. Without BANK, clean
@@ -148,12 +149,26 @@ def gc(settings: Settings, bank: str | None, *, dry_run: bool, as_json: bool) ->
         except (BankError, DiskFullError) as error:  # the other banks can still be cleaned
             problems.append(str(error))
             full = full or isinstance(error, DiskFullError)
+    images, size = _remove_downloads(dry_run=dry_run) if downloads else (0, 0)
     if as_json:
-        print_json({"banks": [_to_json(garbage) for garbage in garbages if garbage], "problems": problems})
+        print_json({
+            "banks": [_to_json(garbage) for garbage in garbages if garbage], "problems": problems,
+            "downloads": {"images": images, "bytes": size},
+        })  # fmt: skip
     else:
-        _print_garbage(garbages, problems, dry_run=dry_run)
+        _print_garbage(garbages, problems, images, size, dry_run=dry_run)
     if full or (problems and bank):
         sys.exit(1)
+
+
+def _remove_downloads(*, dry_run: bool) -> tuple[int, int]:
+    """Removes all downloaded images; returns their number and size."""
+    from featurebank.dataset.remote.image_store import forget_images, total_size
+
+    size = total_size()
+    if not dry_run:
+        forget_images()
+    return size
 
 
 def _to_json(garbage: Garbage) -> dict[str, Any]:
@@ -163,7 +178,9 @@ def _to_json(garbage: Garbage) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _print_garbage(garbages: list[Garbage], problems: list[str], *, dry_run: bool) -> None:
+def _print_garbage(
+    garbages: list[Garbage], problems: list[str], images: int, image_bytes: int, *, dry_run: bool
+) -> None:  # fmt: skip
     from featurebank.cli.tables import size
     from featurebank.words import counted
 
@@ -179,5 +196,7 @@ def _print_garbage(garbages: list[Garbage], problems: list[str], *, dry_run: boo
             )
     for line in problems:
         echo(f"skipped: {line}", err=True)
-    total = size(sum(garbage.bytes for garbage in garbages))
+    if images:
+        echo(f"{counted(images, 'downloaded image')}, {size(image_bytes)}")
+    total = size(sum(garbage.bytes for garbage in garbages) + image_bytes)
     echo(f"{total} {'could be freed' if dry_run else 'freed'}")

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from featurebank.bank.reader import Bank
+from featurebank.dataset.remote.image_store import find_image, keep_image
 
 pytestmark = pytest.mark.heavy
 
@@ -81,6 +82,18 @@ def test_gc_says_what_goes_before_and_after(ask: Ask, photos: Path, tmp_path: Pa
 
 
 @pytest.mark.usefixtures("pixels")
+def test_downloaded_images_are_shown_and_removed(ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FEATUREBANK_DOWNLOADS", str(tmp_path / "downloads"))
+    assert "downloaded" not in ask("cache", "ls")[0]
+    content = keep_image(b"x" * 2000)
+    assert ask("cache", "ls")[0].startswith(f"1 downloaded image in '{tmp_path / 'downloads'}', 2.0 kB: ")
+    assert ask("cache", "gc", "--json")["downloads"] == {"images": 0, "bytes": 0}
+    assert ask("cache", "gc", "--downloads", "--dry-run")[0] == "1 downloaded image, 2.0 kB\n2.0 kB could be freed\n"
+    assert find_image(content) is not None
+    assert ask("cache", "gc", "--downloads", "--json")["downloads"] == {"images": 1, "bytes": 2000}
+    assert find_image(content) is None
+
+
 def test_gc_of_all_leaves_alone_what_it_cannot_judge(ask: Ask, photos: Path, tmp_path: Path) -> None:
     ask(*EXTRACT, "--dataset", photos)
     broken = shutil.copytree(next(tmp_path.glob("cache/photos*")), tmp_path / "cache" / "broken--net--000000000000")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 from pathlib import Path
@@ -12,17 +13,18 @@ import numpy as np
 import pytest
 
 from featurebank import load_dataset
-from featurebank.dataset.sources import remote
+from featurebank.dataset.remote import fetching
+from featurebank.dataset.remote.fetching import fetch, is_url
 from featurebank.dataset.sources.paths import Paths
-from featurebank.dataset.sources.remote import fetch, is_url
 from featurebank.errors import BadImageError, DatasetError, MissingDependencyError
 from featurebank.system import digest
 
 
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote, "PAUSES", (0.0, 0.01))
-    monkeypatch.setattr(remote, "_failed", {})
+    monkeypatch.setattr(fetching, "PAUSES", (0.0, 0.01))
+    monkeypatch.setattr(fetching, "_failed", {})
+    monkeypatch.setattr(fetching, "_resting", {})
 
 
 @pytest.fixture
@@ -102,7 +104,7 @@ def test_a_server_that_is_not_there() -> None:
 
 
 def test_a_server_that_falls_asleep(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote, "_LIMITS", {"sock_read": 0.05})
+    monkeypatch.setattr(fetching, "_LIMITS", {"sock_read": 0.05})
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
@@ -139,7 +141,8 @@ def test_local_and_remote_paths_in_one_table(
         dataset.image(4)
 
 
-def test_content_that_changes_or_goes_is_noticed(server: Any, png: bytes) -> None:
+def test_content_that_changes_or_goes_is_noticed(server: Any, png: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FEATUREBANK_DOWNLOADS", os.devnull)  # where nothing can be kept
     server.answers["/a.png"] = png
     pixels = Paths(server.url, ["a.png"])
     known = pixels.digest(0).encode()

@@ -70,5 +70,5 @@ def test_arrays_that_have_changed_are_not_used(tmp_path: Path) -> None:
     dataset = load_dataset(str(npz(tmp_path / "changed.npz", 0)))
     part = DatasetCutter(dataset).cut(dataset.distinct()[:1])
     npz(tmp_path / "changed.npz", 1)
-    with pytest.raises(LostImageError, match="^changed since its digest"):
+    with pytest.raises(LostImageError, match=r"^changed since its digest"):
         part.image(0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import socket
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +17,6 @@ from featurebank.system.downloads import keras_downloads
 
 # Keras adds this division to EfficientNet only where it loads the weights of ImageNet itself.
 _EFFICIENTNET_DEVIATION = (0.229, 0.224, 0.225)
-
-_SECONDS_WITHOUT_ANSWER = 20.0
 
 
 @dataclass(frozen=True)
@@ -136,8 +133,6 @@ class Application(KerasSpec):
 
     def _download(self, *, top: bool) -> str:
         """Lets Keras download a weights file; returns the reason of a failure, or ""."""
-        before = socket.getdefaulttimeout()
-        socket.setdefaulttimeout(_SECONDS_WITHOUT_ANSWER)  # Keras sets none: a silent network would block for ever
         try:
             what = f"downloading {self.weights_file(top=top)}"
             with keras_downloads(what) as keras, warnings.catch_warnings():
@@ -145,8 +140,6 @@ class Application(KerasSpec):
                 getattr(keras.applications, self.constructor)(weights="imagenet", include_top=top)
         except Exception as error:  # noqa: BLE001 - Keras raises bare Exception if a download fails
             return first_line(error)
-        finally:
-            socket.setdefaulttimeout(before)
         return "Keras put it elsewhere"
 
 

@@ -7,13 +7,11 @@ import os
 import re
 from pathlib import Path
 
-from featurebank.backbone.weights.files import first_line, keras_folders
+from featurebank.backbone.weights.files import keras_folders
 from featurebank.errors import FeatureBankError, WeightsError
-from featurebank.system.downloads import DownloadBar
+from featurebank.system.downloads import download, reason_of
 from featurebank.system.files import atomic_path
 
-_SECONDS_WITHOUT_ANSWER = 20.0
-_CHUNK = 1 << 16
 _MARK = re.compile(r"-([0-9a-f]{8,64})\.\w+$")
 
 
@@ -27,23 +25,14 @@ def fetch(url: str, target: Path) -> str:
     Returns:
         The reason of a failure in one line; empty on success.
     """
-    import pooch
-
-    pooch.get_logger().setLevel("WARNING")  # it would log the hash of every file
     try:
-        with atomic_path(target) as temporary, DownloadBar(f"downloading {target.name}") as bar:
-            pooch.retrieve(
-                url,
-                known_hash=None,
-                fname=temporary.name,
-                path=temporary.parent,
-                downloader=pooch.HTTPDownloader(progressbar=bar, chunk_size=_CHUNK, timeout=_SECONDS_WITHOUT_ANSWER),
-            )
+        with atomic_path(target) as temporary:
+            download(url, temporary, f"downloading {target.name}")
             if not is_as_named(temporary):
                 message = "the received file is not the one of that name: its SHA-256 differs"
                 raise ValueError(message)  # so that the file is not moved to the target
     except (OSError, ValueError, FeatureBankError) as error:
-        return first_line(error)
+        return reason_of(error)
     return ""
 
 

@@ -15,19 +15,10 @@ from urllib.parse import urlsplit
 from featurebank.dataset.fingerprint import reason
 from featurebank.errors import DatasetError, FeatureBankError
 from featurebank.system.backing.temporaries import temporary_path
-from featurebank.system.downloads import DownloadBar
+from featurebank.system.downloads import download, reason_of
 from featurebank.system.files import explain_full_disk
 
-_TIMEOUT = 30
-_CHUNK = 1 << 20
 _DETAIL = 160
-_WORDS = {
-    "ConnectionError": "no connection",
-    "ConnectTimeout": "no connection",
-    "ReadTimeout": f"no answer in {_TIMEOUT} s",
-    "ChunkedEncodingError": "the connection broke",
-}
-"""Descriptions of download errors."""
 
 
 @dataclass(frozen=True)
@@ -95,11 +86,13 @@ def _obtain(name: str, archive: PhotoArchive, place: Path) -> Path:
     for url in archive.urls:
         try:
             with _explained(place), explain_full_disk(path):
-                return _download(url, archive, place)
+                place.mkdir(parents=True, exist_ok=True)
+                download(url, path, f"downloading {archive.file}", f"sha256:{archive.sha256}")
+                return path
         except FeatureBankError:
             raise
         except (OSError, ValueError) as error:  # no network, no such host, or another file
-            problems.append(f"{urlsplit(url).netloc}: {_why(error)}")
+            problems.append(f"{urlsplit(url).netloc}: {reason_of(error)}")
     elsewhere = "" if os.environ.get("FEATUREBANK_DATA") else f", or into a folder '{place.name}' in $FEATUREBANK_DATA"
     here = f"; for the folder '{name}' in the current directory, write './{name}'" if Path(name).is_dir() else ""
     message = (
@@ -107,16 +100,6 @@ def _obtain(name: str, archive: PhotoArchive, place: Path) -> Path:
         f"put {archive.file} into '{place}'{elsewhere}{here}"
     )
     raise DatasetError(message)
-
-
-def _why(error: Exception) -> str:
-    """Describes in a few words why a download failed."""
-    response = getattr(error, "response", None)
-    if response is not None:
-        return f"HTTP {response.status_code}"
-    if isinstance(error, ValueError) and "hash" in str(error):
-        return "not the expected file, by its SHA-256"
-    return _WORDS.get(type(error).__name__) or _short(error)
 
 
 def _check(path: Path, archive: PhotoArchive) -> None:
@@ -129,17 +112,6 @@ def _check(path: Path, archive: PhotoArchive) -> None:
         f"than {archive.sha256}; delete it and run again to download it"
     )
     raise DatasetError(message)
-
-
-def _download(url: str, archive: PhotoArchive, place: Path) -> Path:
-    """Downloads beside the target and renames the file if its checksum is right; pooch does both."""
-    import pooch
-
-    place.mkdir(parents=True, exist_ok=True)
-    with DownloadBar(f"downloading {archive.file}") as bar:
-        downloader = pooch.HTTPDownloader(progressbar=bar, chunk_size=_CHUNK, timeout=_TIMEOUT)
-        path = pooch.retrieve(url, f"sha256:{archive.sha256}", archive.file, str(place), downloader=downloader)
-    return Path(path)
 
 
 def _unpack(path: Path, archive: PhotoArchive, target: Path) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,9 @@ from featurebank.dataset.sources.encoded_rows import (
 )
 from featurebank.dataset.sources.folder import absolute
 from featurebank.errors import DatasetError, MissingDependencyError
+from featurebank.system.downloads import hub_answers
 from featurebank.system.files import read_regular
+from featurebank.words import one_line
 
 _SAVED = ("dataset_dict.json", "state.json")
 """Files that `save_to_disk` writes into a folder."""
@@ -138,7 +141,34 @@ def _from_folder(datasets: Any, path: str) -> Any:
 def _from_hub(datasets: Any, argument: str) -> Any:
     name, _, revision = argument.partition("@")
     name, _, config = name.partition(":")
-    return datasets.load_dataset(name, config or None, revision=revision or None)
+    with _cache_alone(datasets, argument) if not hub_answers() else contextlib.nullcontext():
+        return datasets.load_dataset(name, config or None, revision=revision or None)
+
+
+@contextlib.contextmanager
+def _cache_alone(datasets: Any, name: str) -> Iterator[None]:
+    """Lets the package take what it has in its cache, and ask no server; it says in one line what is missing there.
+
+    Raises:
+        DatasetError: the dataset is not in the cache.
+    """
+    from huggingface_hub import constants
+
+    settings = (datasets.config, constants)
+    before = [module.HF_HUB_OFFLINE for module in settings]
+    for module in settings:
+        module.HF_HUB_OFFLINE = True
+    try:
+        yield
+    except (OSError, ValueError) as error:  # what there is may be another configuration
+        message = (
+            f"'hf:{name}' is not in the cache of the package datasets ({one_line(str(error), 160)}), and the hub of "
+            "Hugging Face cannot be reached: check the network"
+        )
+        raise DatasetError(message) from error
+    finally:
+        for module, value in zip(settings, before, strict=True):
+            module.HF_HUB_OFFLINE = value
 
 
 def _columns(spec: str, datasets: Any, features: Any) -> tuple[str, str]:

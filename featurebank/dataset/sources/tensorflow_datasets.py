@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import logging
 import os
 import struct
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -24,10 +27,13 @@ from featurebank.dataset.sources.encoded_rows import (
     foreign,
 )
 from featurebank.errors import DatasetError, MissingDependencyError, unknown_name
+from featurebank.system.downloads import SECONDS_WITHOUT_ANSWER, reason_of, sockets_with_limit
 from featurebank.system.files import open_regular
 
 _HEADER = struct.Struct("<Q4x")  # length of the record, checksum of the length
 _FOOTER_BYTES = 4
+_RETRIES = 1
+_CONNECT_S = 8.0
 
 
 class TfRecords:
@@ -129,7 +135,7 @@ def load(argument: str) -> Contents:
         )
         raise MissingDependencyError(message) from error
     spec = f"tfds:{argument}"
-    with foreign(spec, "tensorflow-datasets"):
+    with foreign(spec, "tensorflow-datasets"), _short_waits():
         builder = _builder(tfds, argument)
         image, label = _columns(spec, tfds, builder.info.features)
         builder.download_and_prepare()
@@ -142,6 +148,31 @@ def load(argument: str) -> Contents:
             parts.append(EncodedSplit(name if code is not None else "", code, labels, RecordReader(records, image)))
         names = getattr(builder.info.features[label], "names", None)
     return contents(spec, parts, names, notes)
+
+
+@contextlib.contextmanager
+def _short_waits() -> Iterator[None]:
+    """Gives downloads of the package a time limit, which they lack, and two tries in place of ten in three minutes."""
+    from tensorflow_datasets.core.download import downloader
+
+    logger, names = logging.getLogger("urllib3.connectionpool"), ("MAX_RETRIES", "_open_url")
+    before, level = [getattr(downloader, name) for name in names], logger.level
+    downloader.MAX_RETRIES = _RETRIES
+    downloader._open_url = functools.partial(downloader._open_url, timeout=(_CONNECT_S, SECONDS_WITHOUT_ANSWER))
+    logger.setLevel(logging.ERROR)  # it warns of each further try
+    try:
+        with sockets_with_limit():
+            yield
+    except OSError as error:
+        if not type(error).__module__.startswith("requests"):
+            raise
+        server = urlsplit(str(getattr(getattr(error, "request", None), "url", "") or "")).netloc
+        message = f"{server or 'a server'} could not be reached ({reason_of(error)})"
+        raise OSError(message) from error
+    finally:
+        logger.setLevel(level)
+        for name, value in zip(names, before, strict=True):
+            setattr(downloader, name, value)
 
 
 def _builder(tfds: Any, argument: str) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from featurebank.backbone.weights.download import fetch
-from featurebank.system.downloads import keras_downloads
+from featurebank.system import downloads
+from featurebank.system.downloads import hub_answers, keras_downloads
 from featurebank.system.progress import Advance, Reporter, shown_by
 
 DATA = bytes(range(256)) * 2000
@@ -99,3 +101,31 @@ def test_an_interrupted_one_leaves_nothing(download: Callable[[str, Path], None]
     with shown_by(Listener(most=100_000)), pytest.raises(KeyboardInterrupt):
         download(f"{site}/{NAME}", tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A server that accepts connections and never answers."""
+    monkeypatch.setattr(downloads, "SECONDS_WITHOUT_ANSWER", 0.05)
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+
+def test_a_silent_server_is_given_up(silent: str, tmp_path: Path) -> None:
+    assert fetch(f"{silent}/{NAME}", tmp_path / NAME).startswith("no answer in ")
+    with pytest.raises(OSError, match="timed out"):
+        by_keras(f"{silent}/{NAME}", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    assert socket.getdefaulttimeout() is None
+
+
+def test_the_hub_is_asked_once_whether_it_answers(silent: str, site: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("huggingface_hub")
+    for server, answers in ((silent, False), (f"{site}/gone", True)):
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", server)
+        monkeypatch.setattr(downloads, "_hub", (False, -1e9))
+        assert hub_answers() is answers
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", silent)
+        assert hub_answers() is answers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from featurebank import load_dataset
+from featurebank.dataset.sources import tensorflow_datasets as source
 from featurebank.dataset.sources.tensorflow_datasets import TfRecords
 from featurebank.dataset.splits import TEST, TRAIN, VAL
 from featurebank.errors import DatasetError, MissingDependencyError, UnknownNameError
@@ -114,3 +116,25 @@ def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
     with pytest.raises(MissingDependencyError, match=r"pip install 'featurebank\[tfds\]'"):
         load_dataset("tfds:mnist")
+
+
+def test_a_silent_server_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tensorflow_datasets.core.download import downloader
+
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        server = f"127.0.0.1:{listening.getsockname()[1]}"
+
+        def prepare() -> None:
+            with downloader._open_url(f"http://{server}/photos.zip", verify=True):
+                pass
+
+        features = {"image": tfds.features.Image(), "label": tfds.features.ClassLabel(names=["ant", "bee"])}
+        builder = SimpleNamespace(info=SimpleNamespace(features=features), download_and_prepare=prepare)
+        monkeypatch.setattr(tfds, "builder", lambda name, data_dir: builder)
+        monkeypatch.setattr(source, "SECONDS_WITHOUT_ANSWER", 0.05)
+        tries, opened = downloader.MAX_RETRIES, downloader._open_url
+        with pytest.raises(DatasetError, match=rf"load 'tfds:photos': {server} could not be reached \(.+\); check"):
+            load_dataset("tfds:photos")
+    assert (downloader.MAX_RETRIES, downloader._open_url) == (tries, opened)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from featurebank.errors import ConfigError, unknown_name
-from featurebank.system.downloads import DownloadBar
+from featurebank.system.downloads import DownloadBar, hub_answers
 from featurebank.words import one_line
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -57,7 +57,8 @@ def downloaded_file(identifier: str, file: str, revision: str, *, is_optional: b
         return cached  # a commit never changes
     try:
         with DownloadBar(f"downloading {identifier} {file}") as bar, _quiet_log():
-            return Path(hf_hub_download(identifier, file, revision=revision, tqdm_class=_reporting_to(bar)))
+            options = {"tqdm_class": _reporting_to(bar), "local_files_only": not hub_answers()}
+            return Path(hf_hub_download(identifier, file, revision=revision, **options))
     except LocalEntryNotFoundError:
         if is_optional:
             return None  # without a network, what the cache has is all there is

@@ -11,7 +11,7 @@ from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-from annotated_types import Ge, Gt, Le, MinLen
+from annotated_types import MinLen
 
 from featurebank.backbone import BackboneOptions
 from featurebank.dataset import DatasetOptions
@@ -19,7 +19,7 @@ from featurebank.errors import ConfigError, unknown_name
 from featurebank.extraction.options import ExtractOptions
 from featurebank.finetuning.options import FinetuneOptions
 from featurebank.grid.options import GridOptions
-from featurebank.racing.options import SHARE
+from featurebank.racing.options import RaceLimits
 from featurebank.reporting.stage import ReportOptions
 from featurebank.system.options import OptionsError, StageOptions, checked_values
 from featurebank.system.toml_files import parse_value, read_toml
@@ -44,17 +44,11 @@ class ExtractSection(ExtractOptions, BackboneOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RaceSection(StageOptions):
+class RaceSection(RaceLimits):
     """`[race]`: the backbones of which the best one takes the place of `extract.backbone`."""
 
     backbones: Annotated[Sequence[str], MinLen(2), "a list of two or more backbones, as ['resnet50', 'vgg16']"]
     """Each as NAME, NAME@WEIGHTS, NAME@SIZEpx or NAME@WEIGHTS@SIZEpx."""
-    budget: Annotated[float, Gt(0), "a number of seconds above 0"] | None = None
-    """The time for the race in seconds."""
-    share: Annotated[float, Gt(0), Le(1), "a number above 0, 1 at most, as 0.15"] = SHARE
-    """The rounds compute at most this part of the images that an extraction with all backbones would compute."""
-    part: Annotated[int, Ge(2), "a whole number of images, 2 or more"] | None = None
-    """Training images in the first part."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,6 +22,7 @@ from featurebank.extraction.plan import BankPlan, Planner
 from featurebank.extraction.request import check_request
 from featurebank.grid import read_grid
 from featurebank.pipeline.config import DatasetSection, HeadsSection, Pipeline
+from featurebank.pipeline.one_split import check_splits
 from featurebank.pipeline.race import networks_of
 from featurebank.pipeline.stage import check_trainable, load_dataset_of, load_inputs
 from featurebank.pipeline.variants import Variant
@@ -65,6 +66,7 @@ def plan_variants(
     inputs = load_inputs(variants, _dataset, _backbone)
     for variant, (_, network) in zip(variants, inputs, strict=True):
         check_trainable(variant, network.backbone)
+    check_splits(variants, [images.name for images, _ in inputs], [[network.backbone] for _, network in inputs])
     planner = _VariantPlanner(cache_directory(cache), measure=measure, reporter=reporter)
     return [planner.plan(variant.pipeline, *loaded) for variant, loaded in zip(variants, inputs, strict=True)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 from featurebank.backbone import Backbone, load_network
@@ -11,6 +12,7 @@ from featurebank.extraction.cut_budget import is_budget
 from featurebank.pipeline.config import Pipeline
 from featurebank.racing import Race, RaceOptions, run_race
 from featurebank.racing.candidates import load_candidates
+from featurebank.racing.options import RaceLimits
 from featurebank.system.progress import Reporter
 
 
@@ -33,9 +35,9 @@ def race_options(pipeline: Pipeline) -> RaceOptions:
     assert section is not None
     taps = [tap for tap in extract.taps if not is_budget(tap)]
     return RaceOptions(
+        **{one.name: getattr(section, one.name) for one in fields(RaceLimits)},
         tap="pooled" if "pooled" in taps or not taps else taps[0], grid=pipeline.heads.grid,
-        metric=pipeline.heads.metric, budget=section.budget, share=section.share, part=section.part,
-        engine=extract.engine, precision=extract.precision, batch_size=extract.batch_size,
+        metric=pipeline.heads.metric, engine=extract.engine, precision=extract.precision, batch_size=extract.batch_size,
     )  # fmt: skip
 
 

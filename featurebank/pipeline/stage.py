@@ -24,6 +24,7 @@ from featurebank.grid import read_grid
 from featurebank.heads.needs import MAPS_AT_A_CUT
 from featurebank.metrics import ACCURACY, Metric, metric_of
 from featurebank.pipeline.config import ONCE, DatasetSection, HeadsSection, Pipeline
+from featurebank.pipeline.one_split import check_splits
 from featurebank.pipeline.race import networks_of, race_winner
 from featurebank.pipeline.variants import Variant
 from featurebank.racing import Race
@@ -80,6 +81,7 @@ def run_all(
     for variant, (_, networks) in zip(variants, inputs_of, strict=True):
         for network in networks:
             check_trainable(variant, network)
+    check_splits(variants, [dataset.name for dataset, _ in inputs_of], [networks for _, networks in inputs_of])
     for number, (variant, (dataset, _)) in enumerate(zip(variants, inputs_of, strict=True), 1):
         began = time.perf_counter()
         if variant.name:

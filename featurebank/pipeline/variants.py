@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from featurebank.errors import ConfigError, unknown_name
-from featurebank.pipeline.config import FileProblem, Pipeline, override, parse_pipeline
+from featurebank.pipeline.config import SECTIONS, FileProblem, Pipeline, key_of, override, parse_pipeline
 from featurebank.system.toml_files import read_toml
 from featurebank.words import problem_lines, shown
 
@@ -69,17 +69,36 @@ def _wrong_blocks(blocks: Any) -> Iterator[str]:
 
 
 def _merged(below: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the sections of a file, or the keys of one section, overridden by those of a variant."""
+    """Returns the sections of a file, overridden by those of a variant; `false` leaves out a section or a key."""
     merged = dict(below)
     for name, value in own.items():
-        under = below.get(name)
-        if isinstance(under, dict) and isinstance(value, dict):
-            merged[name] = _merged(under, value)
-        elif value is False and (name in {"finetune", "report"} or (name in below and not isinstance(under, bool))):
+        if name not in SECTIONS:  # an error, which is reported with the others
+            merged[name] = value
+        elif value is False:
             merged.pop(name, None)
         else:
-            merged[name] = value
+            keys = [key_of(one) for one in fields(SECTIONS[name]) if not isinstance(one.default, bool)]
+            merged[name] = _overridden(below.get(name), value, keys)
     return merged
+
+
+def _overridden(below: Any, own: Any, left_out: Collection[str] | None = None) -> Any:
+    """Returns the value of a variant: a table has the keys of the file's table, too.
+
+    Args:
+        below: the value of the file.
+        own: that of the variant.
+        left_out: the keys that `false` leaves out, as it is no value of theirs; by default all.
+    """
+    if not isinstance(own, dict):
+        return own
+    joined = dict(below) if isinstance(below, dict) else {}
+    for key, value in own.items():
+        if value is False and (left_out is None or key in left_out):
+            joined.pop(key, None)
+        else:
+            joined[key] = _overridden(joined.get(key), value)
+    return joined
 
 
 def _problem_texts(

@@ -16,7 +16,19 @@ SHARE = 0.15
 
 
 @dataclass(frozen=True, kw_only=True)
-class RaceOptions(StageOptions):
+class RaceLimits(StageOptions):
+    """How much a race may compute."""
+
+    budget: Annotated[float, Gt(0), "a number of seconds above 0"] | None = None
+    """The time for everything in seconds."""
+    share: Annotated[float, Gt(0), Le(1), "a number above 0, 1 at most, as 0.15"] = SHARE
+    """The rounds compute at most this part of the images that an extraction with all backbones would compute."""
+    part: Annotated[int, Ge(2), "a whole number of images, 2 or more"] | None = None
+    """Training images in the first part; by default, a twentieth of the images, at most 1000."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RaceOptions(RaceLimits):
     """Options of a race; see `featurebank.race`."""
 
     tap: str = "pooled"
@@ -25,12 +37,6 @@ class RaceOptions(StageOptions):
     """A built-in grid or a file: the heads that are trained for the candidates that survive."""
     metric: str = "accuracy"
     """What the heads are ranked by. The rounds of the race always rank by the log loss."""
-    budget: Annotated[float, Gt(0), "a number of seconds above 0"] | None = None
-    """The time for everything in seconds."""
-    share: Annotated[float, Gt(0), Le(1), "a number above 0, 1 at most, as 0.15"] = SHARE
-    """The rounds compute at most this part of the images that an extraction with all candidates would compute."""
-    part: Annotated[int, Ge(2), "a whole number of images, 2 or more"] | None = None
-    """Training images in the first part. None for a twentieth of the images, at most 1000."""
     engine: str = "auto"
     """The library that runs the networks."""
     precision: Literal["float32", "bfloat16"] = "float32"

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import tomllib
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from featurebank import read_pipeline, read_variants, run_variants
 from featurebank.errors import ConfigError, DatasetError, UnknownNameError
+from featurebank.pipeline.config import SECTIONS, Pipeline, key_of
 
 BASE = """
 [dataset]
@@ -170,3 +175,71 @@ def test_what_fails_on_the_way_names_its_variant(tmp_path: Path) -> None:
     text = BASE[: BASE.index("[finetune]")] + '[[variant]]\nname = "lost"\nextract.taps = ["pol1"]\n'
     with pytest.raises(UnknownNameError, match=r"^variant 'lost': unknown tap 'pol1': did you mean"):
         run(write(tmp_path, text))
+
+
+FULL = """
+dataset = { name = "photos", split = [0.6, 0.4], seed = 3, test = "others", classes = ["1", "2"], limit = 90, \
+per_class = 9, layout = "classes", columns = { label = "kind", path = "file" }, \
+unlabelled = "keep", groups = "patient" }
+extract = { backbone = "basenet", weights = "random:0", image_size = 48, preprocessing = "tf", resize = "pad", \
+levels = "0,1", taps = ["map"], engine = "tensorflow", batch_size = 8, store = "float16", on_bad_image = "fail", \
+views = 2, augment = "flip", wait = true, precision = "bfloat16", max_bad = 0.5, cluster = "local:2" }
+race = { backbones = ["basenet", "vgg16"], budget = 9.0, share = 0.5, part = 20 }
+heads = { seeds = 2, taps = ["map"], search = "random", runs = 9, folds = 3, repeats = 2, budget = 9.0, \
+retry_failed = true, views = 1, sample = 50, metric = "loss", cluster = "local:2", grid = "quick" }
+finetune = { unfreeze = ["all"], progressive = true, epochs = 2, learning_rate = 0.1, patience = 1, keep_going = true, \
+batch_norm = "train", batch_norm_momentum = 0.5, layer_decay = 0.5, global_clipnorm = 1.0, augment = "flip", \
+dropout = 0.1, normalize = true, mixed_precision = true, optimizer = "adamw", momentum = 0.5, nesterov = true, \
+weight_decay = 0.1, schedule = "plateau", decay = 0.1, warmup = 0.1, plateau_factor = 0.5, plateau_patience = 1, \
+plateau_floor = 0.001, label_smoothing = 0.1, class_weight = { "1" = 2.0, "2" = 1.0 }, batch_size = 8, \
+min_delta = 0.1, monitor = "val_loss", seed = 1, validate_every = 2, validate_on = "part", checkpoint_every = 9, \
+from = "1234567890" }
+select = { test = true, metric = "loss" }
+report = { output = "page.html", force = true, metric = "loss" }
+""".replace("\\\n", "")
+"""Every key of every section, none with its default."""
+
+
+def read(folder: Path, file: dict[str, Any], variant: dict[str, Any]) -> Any:
+    """Returns the pipeline of a file with one variant, or the problems of both."""
+    text = "\n".join(f"{name} = {as_toml(value)}" for name, value in file.items())
+    lines = [f"{name} = {as_toml(value)}" for name, value in variant.items()]
+    try:
+        (found,) = read_variants(write(folder, "\n".join([text, '[[variant]]\nname = "a"', *lines])))
+    except ConfigError as error:
+        return str(error).replace("variant 'a': ", "")
+    return found.pipeline
+
+
+def as_toml(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f'"{key}" = {as_toml(own)}' for key, own in value.items()) + " }"
+    return json.dumps(value)
+
+
+def files_of(section: str) -> dict[str, Any]:
+    """Returns a valid file that has as many keys of a section as fit together, and of the others what they need."""
+    least = {"dataset": {"name": "photos"}, "extract": {"backbone": "basenet"}}
+    own = tomllib.loads(FULL)[section]
+    without = {"finetune": ["progressive", "nesterov", "normalize"], "extract": ["cluster"]}
+    fitting = {key: value for key, value in own.items() if key not in without.get(section, [])}
+    return {**(least if section != "race" else {"dataset": least["dataset"]}), section: fitting}
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_a_variant_changes_nothing_but_what_it_names(tmp_path: Path, section: str) -> None:
+    file, full = files_of(section), tomllib.loads(FULL)[section]
+    assert set(full) == {key_of(one) for one in fields(SECTIONS[section])}
+    whole = read(tmp_path, file, {})
+    assert isinstance(whole, Pipeline), whole
+    for key, value in full.items():
+        other = {name: old for name, old in file[section].items() if name != key}
+        replaced = read(tmp_path, {**file, section: {**other, key: value}}, {})
+        assert read(tmp_path, {**file, section: other}, {section: {key: value}}) == replaced, key
+        assert read(tmp_path, {**file, section: {**other, key: "no value of it"}}, {section: {key: value}}) == replaced
+        left_out = read(tmp_path, {**file, section: {**other, **({key: False} if value is True else {})}}, {})
+        assert read(tmp_path, {**file, section: {**other, key: value}}, {section: {key: False}}) == left_out, key
+        assert read(tmp_path, {**file, section: other}, {section: {key: False}}) == left_out, "nothing to leave out"
+    without = {name: value for name, value in file.items() if name != section}
+    expected = read(tmp_path, without, {})
+    assert read(tmp_path, file, {section: False}) == read(tmp_path, without, {section: False}) == expected

@@ -26,9 +26,10 @@ from immediate import PixelEngine
 from joined_banks import joined_banks  # noqa: F401 - a fixture
 from PIL import Image
 from processes import ended
+from small_networks import small
 from vector_banks import set_ram, vector_bank  # noqa: F401 - fixtures
 
-from featurebank import extract, load_backbone, load_dataset
+from featurebank import extract, load_dataset
 from featurebank.backbone import Backbone
 from featurebank.bank import Bank
 from featurebank.bank.items import Items
@@ -228,7 +229,7 @@ def shared_conversions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
 
 @pytest.fixture(scope="session")
 def lite() -> Backbone:
-    return load_backbone("efficientnet_lite0", weights="random:0", image_size=32)
+    return small("efficientnet_lite0")
 
 
 def save_photo(path: Path, seed: int) -> Path:

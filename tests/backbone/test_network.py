@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import numpy as np
 import pytest
+from small_networks import small, smallest
 
-from featurebank import load_backbone
-from featurebank.backbone import Backbone
+from featurebank.backbone.families.applications import Application
+from featurebank.backbone.preprocess import INSIDE, prepare
+from featurebank.backbone.table import TABLE
 from featurebank.errors import ConfigError, DatasetError, UnknownNameError
 
 pytestmark = pytest.mark.heavy
-
-_built: dict[str, Backbone] = {}
-
-
-def small(name: str) -> Backbone:
-    if name not in _built:
-        _built[name] = load_backbone(name, weights="random:0", image_size=32)
-    return _built[name]
 
 
 def images(count: int, size: int = 32) -> np.ndarray:
@@ -49,28 +45,22 @@ def test_save_and_load(name: str, tmp_path) -> None:
 
 
 def test_another_seed_gives_other_features() -> None:
-    other = load_backbone("mobilenet_v2", weights="random:1", image_size=32)
-    assert np.abs(run(other.network(), images(1)) - run(small("mobilenet_v2").network(), images(1))).max() > 0.1
+    other = smallest("basenet", "random:1")
+    image = images(1, other.image_size)
+    assert np.abs(run(other.network(), image) - run(small("basenet").network(), image)).max() > 0.1
 
 
 @pytest.mark.parametrize(
-    "name",
-    [pytest.param("resnet50", marks=pytest.mark.slow), "vgg16", "mobilenet_v2", "densenet121"],  # ResNet's is VGG's
+    "name", [spec.name for spec in TABLE.values() if isinstance(spec, Application) and spec.preprocessing != INSIDE]
 )
 def test_preprocessing_is_that_of_keras(name: str) -> None:
-    """Keras's own function and its network without preprocessing give the same map."""
+    """Keras's own function beside the same network; `test_contract.py` runs Keras's networks on what we prepare."""
     import keras
 
-    module, constructor = {
-        "resnet50": (keras.applications.resnet50, keras.applications.ResNet50),
-        "vgg16": (keras.applications.vgg16, keras.applications.VGG16),
-        "mobilenet_v2": (keras.applications.mobilenet_v2, keras.applications.MobileNetV2),
-        "densenet121": (keras.applications.densenet, keras.applications.DenseNet121),
-    }[name]
-    plain = constructor(weights=None, include_top=False, input_shape=(32, 32, 3))
-    plain.set_weights(small(name).network().get_weights())
-    expected = run(plain, module.preprocess_input(images(2).copy()))
-    np.testing.assert_allclose(run(small(name).network(), images(2)), expected, rtol=1e-3, atol=1e-3)
+    spec = TABLE[name]
+    assert isinstance(spec, Application)
+    theirs = import_module(getattr(keras.applications, spec.constructor).__module__).preprocess_input
+    np.testing.assert_allclose(prepare(images(2), spec.preprocessing), theirs(images(2)), rtol=1e-5, atol=1e-5)
 
 
 def test_preprocessing_of_lite() -> None:

@@ -15,8 +15,6 @@ from featurebank.backbone import Backbone
 from featurebank.bank import Bank
 from featurebank.runs.run import RunRecord
 
-TAPS = ["pooled", "map", "block2b_add:max", "block6d_add"]
-
 
 def save_photos(root: Path) -> None:
     """40 photos: ants are reddish, bees bluish, and one cow is in val alone."""
@@ -56,7 +54,7 @@ def bank(place: Path, shown: Path, tiny: Backbone) -> Bank:
 
 @pytest.fixture(scope="session")
 def lite_bank(place: Path, shown: Path, lite: Backbone) -> Bank:
-    return extract(load_dataset(str(shown)), lite, TAPS, cache=place / "cache", store="float32")
+    return extract(load_dataset(str(shown)), lite, ["pooled"], cache=place / "cache", store="float32")
 
 
 @pytest.fixture

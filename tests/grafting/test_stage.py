@@ -36,9 +36,18 @@ pytestmark = pytest.mark.heavy
 RunOf = Callable[..., RunRecord]
 
 
-@pytest.fixture(scope="session")
-def bank(lite_bank: Bank) -> Bank:
-    return lite_bank
+CUT = "block_2_add"
+
+
+@pytest.fixture(scope="module")
+def network() -> Backbone:
+    return load_backbone("tiny:inverted")
+
+
+@pytest.fixture(scope="module")
+def bank(place: Path, shown: Path, network: Backbone) -> Bank:
+    taps = ["pooled", "map", f"{CUT}:max", CUT]
+    return extract(load_dataset(str(shown)), network, taps, cache=place / "stage", store="float32")
 
 
 def places(bank: Bank, split: str) -> np.ndarray:
@@ -51,22 +60,36 @@ def resized(bank: Bank, positions: np.ndarray, backbone: Backbone) -> np.ndarray
     return np.stack([backbone.resize(image) for image in found])
 
 
+def test_a_tail_goes_on_where_the_trunk_ends(bank: Bank, run_of: RunOf) -> None:
+    run = run_of("tail", CUT, epochs=1, cut=CUT, hidden_units=4)
+    model = graft(bank, run)
+    names = [layer.name for layer in model.layers]
+    trunk = [layer.name for layer in load_recorded(bank.recipe, bank.manifest.source).network().layers]
+    assert names[: len(trunk)] == trunk
+    assert names[len(trunk) :] == ["head_pool", "head_dense0", "head_logits", "probabilities", "all_classes"]
+    assert all(type(operation).__module__.startswith("keras.") for operation in model.operations)
+    kept = read_run(bank.path / "runs" / f"{run.run}.json")
+    assert kept is not None
+    assert kept.graft is not None
+    assert kept.graft["difference"] <= 1e-4
+
+
 @pytest.mark.parametrize(
     ("kind", "tap", "params"),
     [
         ("softmax", "pooled", {"epochs": 5, "standardize": True}),
         ("mlp", "map", {"epochs": 5, "hidden_units": 8, "activation": "tanh"}),
-        ("ridge", "block2b_add:max", {"calibrate": "temperature"}),
+        ("ridge", f"{CUT}:max", {"calibrate": "temperature"}),
     ],
 )
 def test_one_keras_model(
-    kind: str, tap: str, params: dict[str, Any], bank: Bank, lite: Backbone, run_of: RunOf
+    kind: str, tap: str, params: dict[str, Any], bank: Bank, network: Backbone, run_of: RunOf
 ) -> None:
     run, reporter = run_of(kind, tap, **params), Listener()
     model = graft(bank, run, reporter=reporter)
     assert (model.input.shape, model.output.shape) == ((None, 32, 32, 3), (None, 3))
     chosen = places(bank, "val")
-    found = np.asarray(model(resized(bank, chosen, lite).astype(np.float32)))
+    found = np.asarray(model(resized(bank, chosen, network).astype(np.float32)))
     head = make_head(kind, run.params).fit(
         bank.features(tap, "train"), bank.labels("train"), (bank.features(tap, "val"), bank.labels("val"))
     )
@@ -81,26 +104,12 @@ def test_one_keras_model(
     assert replace(kept, graft=None) == run, "all else of the record stays"
 
 
-def test_a_tail_goes_on_where_the_trunk_ends(bank: Bank, run_of: RunOf) -> None:
-    run = run_of("tail", "block6d_add", epochs=1, cut="block6d_add", hidden_units=4)
-    model = graft(bank, run)
-    names = [layer.name for layer in model.layers]
-    network = [layer.name for layer in load_recorded(bank.recipe, bank.manifest.source).network().layers]
-    assert names[: len(network)] == network
-    assert names[len(network) :] == ["head_pool", "head_dense0", "head_logits", "probabilities", "all_classes"]
-    assert all(type(operation).__module__.startswith("keras.") for operation in model.operations)
-    kept = read_run(bank.path / "runs" / f"{run.run}.json")
-    assert kept is not None
-    assert kept.graft is not None
-    assert kept.graft["difference"] <= 1e-4
-
-
-def test_neighbours_are_joined(bank: Bank, lite: Backbone, run_of: RunOf) -> None:
-    run = run_of("knn", "block2b_add:max", n_neighbors=3)
+def test_neighbours_are_joined(bank: Bank, network: Backbone, run_of: RunOf) -> None:
+    run = run_of("knn", f"{CUT}:max", n_neighbors=3)
     model = graft(bank, run)
     assert isinstance(model, JoinedModel)
     chosen = places(bank, "val")
-    found = model.predict(resized(bank, chosen, lite), batch_size=4)
+    found = model.predict(resized(bank, chosen, network), batch_size=4)
     assert (found.shape, found.dtype) == ((len(chosen), 3), np.float32)
     right = bank.labels()[chosen] == found.argmax(axis=1)
     assert abs(right.mean() - run.metrics["val"]["accuracy"]) < 1e-6
@@ -134,14 +143,12 @@ def test_a_joined_trunk_of_other_features_is_noticed(bank: Bank, monkeypatch: py
         graft(bank, head)
 
 
-def test_a_head_without_a_run(bank: Bank, lite: Backbone) -> None:
+def test_a_head_without_a_run(bank: Bank, network: Backbone) -> None:
     head = make_head("nearest_mean").fit(bank.features("map", "train"), bank.labels("train"))
-    model = graft(bank, head, tap="map", backbone=lite)
-    assert model.name == "efficientnet_lite0_classifier"
-    with pytest.raises(
-        HeadError, match=r"trained on 1280 features, but tap 'block2b_add:max' has 24: pass the tap that"
-    ):
-        graft(bank, head, tap="block2b_add:max")
+    model = graft(bank, head, tap="map", backbone=network)
+    assert model.name == "tiny.inverted_classifier"
+    with pytest.raises(HeadError, match=r"trained on 256 features, but tap 'block_2_add:max' has 8: pass the tap that"):
+        graft(bank, head, tap=f"{CUT}:max")
 
 
 def test_the_graft_is_free_of_the_names_of_its_parts(place: Path, shown: Path) -> None:
@@ -162,10 +169,9 @@ def test_the_graft_is_free_of_the_names_of_its_parts(place: Path, shown: Path) -
         graft(bank, head)
 
 
-def test_float16_and_views(place: Path, shown: Path) -> None:
-    mobile = load_backbone("mobilenet", weights="random:0", image_size=32)
+def test_float16_and_views(place: Path, shown: Path, network: Backbone) -> None:
     options: dict[str, Any] = {"store": "float16", "views": 1, "augment": "flip"}
-    bank = extract(load_dataset(str(shown)), mobile, ["map:max"], cache=place / "mobile", **options)
+    bank = extract(load_dataset(str(shown)), network, ["map:max"], cache=place / "float16", **options)
     assert tolerance_of(bank, "map:max") == 0.01
     run = train_heads(bank, [{"kind": "softmax", "epochs": 5}], taps=["map:max"])[0]
     reporter = Listener()
@@ -174,8 +180,8 @@ def test_float16_and_views(place: Path, shown: Path) -> None:
 
 
 def test_other_weights_are_refused(bank: Bank, run_of: RunOf) -> None:
-    other = load_backbone("efficientnet_lite0", weights="random:1", image_size=32)
-    with pytest.raises(WeightsError, match="made by another weights than efficientnet_lite0 with weights random:1"):
+    other = load_backbone("tiny:inverted", weights="random:1")
+    with pytest.raises(WeightsError, match="made by another weights than tiny:inverted with weights random:1"):
         graft(bank, run_of("ridge"), backbone=other)
 
 

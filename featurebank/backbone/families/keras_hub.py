@@ -65,6 +65,7 @@ class HubNetwork(KerasSpec):
     own_rule: str
 
     default_weights: ClassVar[str] = PRETRAINED
+    replaces_weights: ClassVar[bool] = False
 
     @property
     def kind(self) -> HubKind:

@@ -65,6 +65,7 @@ class UserNetwork(KerasSpec):
 
     suffixes: ClassVar[tuple[str, ...]] = ()
     default_weights: ClassVar[str] = OWN
+    replaces_weights: ClassVar[bool] = False
 
     @property
     def identity(self) -> str:

@@ -59,7 +59,7 @@ def name_as_in_new_process(model: Any) -> None:
     """
     groups: dict[str, list[tuple[int, Any]]] = defaultdict(list)
     for operation in model.operations:
-        base = _snake_case(type(operation).__name__)
+        base = snake_case(type(operation).__name__)
         if match := re.fullmatch(rf"{base}(?:_(\d+))?", operation.name):
             groups[base].append((int(match[1] or 0), operation))
     for base, numbered in groups.items():
@@ -94,6 +94,6 @@ def _topological(sources: dict[str, set[str]], followers: dict[str, list[str]]) 
     return order
 
 
-def _snake_case(name: str) -> str:
+def snake_case(name: str) -> str:
     """Turns a class name into Keras's default layer name, as BatchNormalization -> batch_normalization."""
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)).lower()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, ClassVar
 
 from featurebank.backbone import preprocess
 from featurebank.backbone.keras_networks.cuts import nodes_of
+from featurebank.backbone.keras_networks.initial_weights import restore_initializers, zeros_at_first
 from featurebank.backbone.keras_networks.spec import KerasSpec
 from featurebank.backbone.keras_networks.taps import tap_tensors
 from featurebank.backbone.network import Backbone
@@ -115,7 +117,7 @@ class KerasBackbone(Backbone):
         """Extracts the network from a user's file that may include the classifier; else raises `reason`."""
         try:
             whole = self._load(self.spec.image_size, top=True)
-            model = self.spec.finish(self._build(self.image_size, top=False))
+            model = self._finished(self.image_size, top=False, load=lambda _: None)
             for layer in model.layers:
                 if layer.weights:
                     layer.set_weights(whole.get_layer(layer.name).get_weights())
@@ -126,17 +128,26 @@ class KerasBackbone(Backbone):
 
     def _load(self, image_size: int, *, top: bool) -> Any:
         """Builds the network and loads its weights."""
-        model = self._build(image_size, top=top)
-        if self._source.seed is None:
-            self.spec.load(model, self._source.file, top=top)
-        model = self.spec.finish(model)
-        if self._source.seed is not None:
-            random.fill_with_random(model, self._source.seed, is_transformer=bool(self.spec.tokens_layer))
+        source = self._source
+        if source.seed is None:
+            model = self._finished(image_size, top=top, load=lambda new: self.spec.load(new, source.file, top=top))
+        else:
+            model = self._finished(image_size, top=top, load=lambda _: None)
+            random.fill_with_random(model, source.seed, is_transformer=bool(self.spec.tokens_layer))
         model.trainable = False
         return model
 
-    def _build(self, image_size: int, *, top: bool) -> Any:
+    def _finished(self, image_size: int, *, top: bool, load: Callable[[Any], None]) -> Any:
+        """Builds the network, loads weights into it, and brings it into its final form."""
         import_tensorflow()  # before Keras imports it, so that its log lines are hidden
+        with zeros_at_first() if self.spec.replaces_weights else nullcontext():
+            model = self._build(image_size, top=top)
+            load(model)
+            model = self.spec.finish(model)
+        restore_initializers(model)
+        return model
+
+    def _build(self, image_size: int, *, top: bool) -> Any:
         import keras
 
         inputs = keras.Input((image_size, image_size, 3), name="image")

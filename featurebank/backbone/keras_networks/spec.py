@@ -17,6 +17,9 @@ from featurebank.backbone.weights.files import KERAS_SUFFIXES, TORCH_SUFFIXES, P
 class KerasSpec(BackboneSpec):
     """A network of Keras: `build` adds it to a graph."""
 
+    replaces_weights: ClassVar[bool] = True
+    """Whether all weights that `build` draws are replaced; if so, they are not drawn (see `initial_weights`)."""
+
     @property
     def normalizes_average(self) -> bool:
         """Whether the network's own classifier normalises the average of the map, not the map; `pooled` then does, too.

@@ -139,6 +139,11 @@ class LayeredHead(HeadOnMaps):
         self.weights_, self.classes_, self.history_ = list(weights), classes, history
         self._set_shape(shape)
         _NETWORKS.pop(self, None)
+        _ANSWERS.pop(self, None)
+
+    def set_network(self, model: Any) -> None:
+        """Takes the network that was trained, which has the weights of `set_fitted`; else it is built once more."""
+        _NETWORKS[self] = model
 
     def state(self) -> State:
         """Returns all weights, the shape of the maps and the history; see `Head.state`."""
@@ -155,7 +160,7 @@ class LayeredHead(HeadOnMaps):
         return ()
 
     def model_(self) -> Any:
-        """Returns the trained network: a Keras model, maps (n, h, w, c) -> logits (n, classes).
+        """Returns a new copy of the trained network: a Keras model, maps (n, h, w, c) -> logits (n, classes).
 
         Raises:
             HeadError: the weights are not those of the network, because they come from a damaged file.
@@ -170,21 +175,27 @@ class LayeredHead(HeadOnMaps):
 
     def keras_layers_(self, tensor: Any) -> Any:
         """Adds the trained network to a graph, each layer under its own name; see `Head.keras_layers_`."""
-        output, copies = unfold(self.model_(), tensor)
+        output, copies = unfold(self._network(), tensor)
         for layer, copy in copies:
             if getattr(layer, "weights", None):
                 copy.set_weights(layer.get_weights())
         return output
 
-    def _logits(self, X: np.ndarray) -> np.ndarray:
+    def _network(self) -> Any:
         if self not in _NETWORKS:
-            _NETWORKS[self] = _answering(self.model_())
-        return np.asarray(_NETWORKS[self](X))
+            _NETWORKS[self] = self.model_()
+        return _NETWORKS[self]
+
+    def _logits(self, X: np.ndarray) -> np.ndarray:
+        if self not in _ANSWERS:
+            _ANSWERS[self] = _answering(self._network())
+        return np.asarray(_ANSWERS[self](X))
 
 
-_NETWORKS: WeakKeyDictionary[LayeredHead, Callable[[np.ndarray], np.ndarray]] = WeakKeyDictionary()
-"""The networks of fitted heads that have predicted; here, because `predict` must not change a head, and copies of one
-build their own."""
+_NETWORKS: WeakKeyDictionary[LayeredHead, Any] = WeakKeyDictionary()
+"""The networks of fitted heads; here, because `predict` must not change a head, and copies of one build their own."""
+_ANSWERS: WeakKeyDictionary[LayeredHead, Callable[[np.ndarray], np.ndarray]] = WeakKeyDictionary()
+"""What these networks say of maps, for the heads that have predicted."""
 
 
 def _answering(model: Any) -> Any:

@@ -102,7 +102,10 @@ class LayeredNetwork:
         """Sets the weights of the fitted head; see `Network`."""
         if not all(np.isfinite(weight).all() for weight in self._best):
             return False
-        cast("LayeredHead", head).set_fitted(self._best, self._data.X.shape[1:], self._data.classes, history)
+        fitted = cast("LayeredHead", head)
+        fitted.set_fitted(self._best, self._data.X.shape[1:], self._data.classes, history)
+        self.model.set_weights(self._best)
+        fitted.set_network(self.model)
         return True
 
 

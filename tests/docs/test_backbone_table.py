@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from docs.backbone_table import facts_of, read_table
-from docs.extensions.backbone_pages import UNKNOWN, backbones_text, licence_of
+from docs.extensions.backbone_pages import PUBLISHED, UNKNOWN, backbones_text, licence_of
 from featurebank.backbone import known_backbones
 
 SPECS = {spec.name: spec for spec in known_backbones()}
@@ -34,5 +34,10 @@ def test_every_backbone_is_on_the_page() -> None:
 
 
 def test_no_licence_is_guessed() -> None:
-    stated = {name for name, spec in SPECS.items() if UNKNOWN not in licence_of(spec)[1]}
-    assert {name for name in stated if not name.startswith("basenet")} == {"vgg16", "vgg19", "resnet50"}
+    """A licence comes with the place where its publisher states it."""
+    for spec in SPECS.values():
+        _, weights, source, _ = licence_of(spec)
+        assert bool(source) == (weights != UNKNOWN and not spec.name.startswith("basenet"))
+    assert set(PUBLISHED) <= set(SPECS)
+    for unstated in ("efficientnet_b0", "efficientnet_v2_b0", "mobilenet_v3_small", "squeezenet1_1"):
+        assert unstated not in PUBLISHED

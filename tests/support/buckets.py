@@ -49,15 +49,15 @@ def environment(url: str) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def server_with_bucket() -> Iterator[str]:
-    """Starts a server with the bucket `BUCKET`; yields its URL."""
+def server_with_bucket(bucket: str = BUCKET) -> Iterator[str]:
+    """Starts a server with a bucket; yields its URL."""
     import botocore.loaders
 
     with bucket_server() as url, pytest.MonkeyPatch.context() as patch:
         patch.setattr(botocore.loaders, "create_loader", functools.cache(botocore.loaders.create_loader))
         for name, value in environment(url).items():
             patch.setenv(name, value)
-        Objects(Address(BUCKET))._ask("create_bucket")
+        Objects(Address(bucket))._ask("create_bucket")
         yield url
 
 
@@ -94,11 +94,12 @@ class Machine:
         self._backings: dict[str, protocol.Backing] = {}
 
     @contextlib.contextmanager
-    def used(self) -> Iterator[Machine]:
-        """Makes the process this machine."""
+    def used(self, *, shared_client: bool = True) -> Iterator[Machine]:
+        """Makes the process this machine; with clients of its own, it can also read images behind URLs."""
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv(caches.MIRROR_VARIABLE, str(self.place))
             patch.setattr(caches, "_mirrors", self._mirrors)
             patch.setattr(protocol, "_backings", self._backings)
-            patch.setattr("s3fs.S3FileSystem", _clients())
+            if shared_client:
+                patch.setattr("s3fs.S3FileSystem", _clients())
             yield self

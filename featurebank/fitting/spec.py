@@ -10,6 +10,7 @@ from typing import Any
 from featurebank.heads.catalog import kind_of
 from featurebank.heads.kinds import HeadKind
 from featurebank.system import digest
+from featurebank.training.class_weights import CLASS_WEIGHT, named_weights
 from featurebank.training.common_parameters import ignores_weights, is_calibrated, uncalibrated
 from featurebank.training.monitors import params_identity
 from featurebank.words import counted
@@ -35,6 +36,8 @@ class HeadSpec:
     """A name that the user chose; not part of the identity."""
     sample: int | None = None
     """The number of training images, the first in the order of the digests of their contents; None for all."""
+    classes: tuple[str, ...] = field(default=(), compare=False, repr=False)
+    """The names of the classes, which are shown instead of their numbers; not part of the identity."""
 
     @cached_property
     def head_kind(self) -> HeadKind:
@@ -95,10 +98,19 @@ class HeadSpec:
         """An unfitted head without calibration, to query its properties."""
         return self.uncalibrated().make(0)
 
+    @property
+    def shown_params(self) -> dict[str, Any]:
+        """The parameters as they are shown: classes have names, where `params` has their numbers."""
+        if isinstance(weights := self.params.get(CLASS_WEIGHT), Mapping):
+            return {**self.params, CLASS_WEIGHT: named_weights(weights, self.classes)}
+        return dict(self.params)
+
     def words(self) -> dict[str, str]:
         """Returns a text for each parameter that differs from the head's default, for the views and the sample."""
-        changed = self.head_kind.changed_params(self.params)
-        words = {name: f"{name}={_short(value)}" for name, value in sorted(changed.items()) if name not in _NOT_SHOWN}
+        changed = self.head_kind.changed_params(self.shown_params)
+        words = {
+            name: f"{name}={short_text(value)}" for name, value in sorted(changed.items()) if name not in _NOT_SHOWN
+        }
         if self.views != 0:
             words[VIEWS] = "views unknown" if self.views is None else counted(self.views, "view")
         if self.sample is not None:
@@ -116,5 +128,21 @@ def with_words(name: str, words: Iterable[str]) -> str:
     return f"{name}({text})" if text else name
 
 
-def _short(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value).replace(" ", "")
+def short_text(value: Any) -> str:
+    """Returns the text of a parameter's value without spaces, except those in names.
+
+    Example:
+        >>> short_text({"black cat": 2.0, "dog": 0.5}), short_text([0.1, "all"]), short_text("val_recall:black cat")
+        ("{'black cat':2,'dog':0.5}", "[0.1,'all']", 'val_recall:black cat')
+    """
+    return value if isinstance(value, str) else _inner_text(value)
+
+
+def _inner_text(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{name!r}:{_inner_text(inner)}" for name, inner in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(_inner_text, value))}]"
+    return repr(value)

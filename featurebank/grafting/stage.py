@@ -246,7 +246,7 @@ def extended(trunk: Any, output: Any) -> tuple[Any, Any]:
 
 def _record(run: RunRecord, proof: Proof, reporter: Reporter) -> None:
     """Stores the proof in the record of the run; warns if that fails, because the model itself is usable."""
-    recorded = read_run(run.directory / "runs" / f"{run.run}.json") or run
+    recorded = read_run(run.directory / "runs" / f"{run.run}.json", run.class_names) or run
     try:
         replace(recorded, graft=asdict(proof)).save()
     except OSError as error:

@@ -182,7 +182,8 @@ def _specs(
                 numbered = {**params, CLASS_WEIGHT: class_numbers(params.get(CLASS_WEIGHT), bank.classes)}
                 named = numbered if CLASS_WEIGHT in params else params
                 own = kind.full_params({**(_JOINED if _is_scaled(kind, tap, bank) else {}), **named})
-                yield HeadSpec(kind.name, recorded_params(own, bank.classes), canonical_tap(bank, tap), name=name)
+                recorded = recorded_params(own, bank.classes)
+                yield HeadSpec(kind.name, recorded, canonical_tap(bank, tap), name=name, classes=tuple(bank.classes))
             else:
                 yield [f"{block.at(name)}{line}" for name, text in messages.items() for line in text.splitlines()]
 

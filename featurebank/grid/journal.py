@@ -90,7 +90,7 @@ class Journal:
 
     def read_again(self, name: str) -> None:
         """Reads a run's record again, which another process has replaced."""
-        run = read_run(self._directory / f"{name}.json")
+        run = read_run(self._directory / f"{name}.json", self._bank.classes)
         if run is not None and belongs(run, self._bank):
             self.learn(with_views(run, self._bank))
 
@@ -152,7 +152,7 @@ class Journal:
     def _look(self, name: str) -> bool:
         if name in self.runs:
             return True
-        run = read_run(self._directory / f"{name}.json")
+        run = read_run(self._directory / f"{name}.json", self._bank.classes)
         if run is None or not belongs(run, self._bank) or run == self._failures.get(name):
             return False
         self.learn(with_views(run, self._bank))
@@ -173,5 +173,5 @@ class Journal:
             history=fitted.history, failure=fitted.failure, notes=fitted.notes, fold=job.fold,
             rung=job.rung.as_tuple if job.rung else None, views=job.spec.views, name=job.spec.name,
             sample=job.spec.sample, joined=joined_identity(self._bank, job.spec.tap), directory=self._bank.path,
-            revision=job.spec.revision(len(self._bank.classes)),
+            revision=job.spec.revision(len(self._bank.classes)), class_names=tuple(self._bank.classes),
         )  # fmt: skip

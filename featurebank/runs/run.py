@@ -27,6 +27,7 @@ from featurebank.words import counted, one_line
 
 FINETUNE = "finetune"
 """The value of `RunRecord.head` for fine-tunes."""
+_NOT_STORED = ("directory", "class_names")
 _SPLITS = {"val": "validation"}
 MODEL_SUFFIX = ".keras"
 
@@ -89,6 +90,8 @@ class RunRecord:
     """For a joined tap: what identifies its parts; see `featurebank.fitting.joined.parts.JoinedTap.identity`."""
     directory: Path = field(default=Path(), compare=False)
     """The directory of the bank; not stored."""
+    class_names: tuple[str, ...] = field(default=(), compare=False)
+    """The names of the bank's classes; not stored."""
 
     def __repr__(self) -> str:
         return f"<Run {self.title}>"
@@ -108,7 +111,7 @@ class RunRecord:
     @cached_property
     def spec(self) -> HeadSpec:
         """The specification of the head."""
-        return HeadSpec(self.head, self.params, self.tap, self.views, self.name, self.sample)
+        return HeadSpec(self.head, self.params, self.tap, self.views, self.name, self.sample, self.class_names)
 
     @cached_property
     def key(self) -> tuple[str, str]:
@@ -153,8 +156,8 @@ class RunRecord:
 
     def record(self) -> dict[str, Any]:
         """Returns the whole run as JSON values; without what it has none of, as earlier versions know it."""
-        left_out = {"directory", *(name for name in ("sample", "joined") if getattr(self, name) is None)}
-        return {name: value for name, value in asdict(self).items() if name not in left_out}
+        left_out = {*_NOT_STORED, *(name for name in ("sample", "joined") if getattr(self, name) is None)}
+        return {name: value for name, value in asdict(replace(self, class_names=())).items() if name not in left_out}
 
     def summary(self) -> dict[str, Any]:
         """Returns the JSON values of a run for `heads --json` and `leaderboard --json`."""
@@ -206,7 +209,8 @@ def load_runs(bank: Bank, *, stale: bool = False, overtaken: bool = False) -> li
         BankDamagedError: the checksum of a file is correct, but it is not a record of a run.
     """
     paths = find(bank.path / "runs", "*.json")
-    every = [run for path in paths if (run := read_run(path)) is not None]
+    classes = bank.classes
+    every = [run for path in paths if (run := read_run(path, classes)) is not None]
     marks = {0, _own_folds(bank) if any(run.folds < 0 for run in every) else 0}
     runs = [run for run in every if (belongs(run, bank) and _mark(run) in marks and _is_current(run, bank)) != stale]
     runs = [run for run in runs if run.revision == run.spec.revision(len(bank.classes))]
@@ -260,8 +264,12 @@ def _one_each(runs: Sequence[RunRecord], bank: Bank) -> list[RunRecord]:
     return sorted(unique.values(), key=lambda run: run.run)
 
 
-def read_run(path: Path) -> RunRecord | None:
+def read_run(path: Path, classes: Sequence[str] = ()) -> RunRecord | None:
     """Returns the run in a file of a bank's `runs/`; None if the file is missing or damaged.
+
+    Args:
+        path: the file.
+        classes: the names of the bank's classes, for texts about the run.
 
     Raises:
         BankDamagedError: the checksum of the file is correct, but it is not a record of a run.
@@ -272,7 +280,7 @@ def read_run(path: Path) -> RunRecord | None:
         return None
     check_run_record(value, path)
     tuples = {name: tuple(value[name]) for name in ("notes", "fold", "rung") if value.get(name) is not None}
-    run = RunRecord(**{**value, **tuples}, directory=path.parent.parent)
+    run = RunRecord(**{**value, **tuples}, directory=path.parent.parent, class_names=tuple(classes))
     return run if run.run == path.stem else None  # a killed process leaves unfinished files with other names
 
 

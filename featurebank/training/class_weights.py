@@ -95,6 +95,19 @@ def class_numbers(class_weight: ClassWeight, names: Sequence[str]) -> ClassWeigh
     return dict(zip(numbers, class_weight.values(), strict=True))
 
 
+def named_weights(class_weight: ClassWeight, names: Sequence[str]) -> ClassWeight:
+    """Returns a dictionary with the names of classes in place of their numbers, to show it; other values as they are.
+
+    Example:
+        >>> named_weights({"1": 2.0, "7": 0.5}, ["ant", "bee"])
+        {'bee': 2.0, '7': 0.5}
+    """
+    if not isinstance(class_weight, Mapping):
+        return class_weight
+    name_of = {str(number): name for number, name in enumerate(names)}
+    return {name_of.get(str(key), key): weight for key, weight in class_weight.items()}
+
+
 def _of_labels(class_weight: Mapping[Any, float], labels: list[Any]) -> np.ndarray:
     """Returns the weights of labels, 1 for those without one; labels are compared as text, as JSON's keys are."""
     numbers = {str(label): float(weight) for label, weight in class_weight.items()}

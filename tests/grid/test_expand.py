@@ -381,6 +381,8 @@ def test_class_weights_name_classes(tiny_bank: Bank) -> None:
         for weights in ({names[1]: 2.0}, {"1": 2.0}, {1: 2.0})
     ]
     assert found == [{"1": 2.0}] * 6
+    described = expand([{"kind": "ridge", "class_weight": {"1": 2.0}}], tiny_bank)
+    assert str(described[0]) == f"ridge(class_weight={{'{names[1]}':2}})"
     for weights, message in (
         ({names[0]: 2.0, "0": 1.0}, f"class_weight has two numbers for class '{names[0]}'"),
         ({"nobody": 2.0}, "class_weight names nobody, which is no class: expected some of"),

@@ -26,6 +26,14 @@ def test_what_all_rows_share_that_have_it_is_left_out() -> None:
     assert short_names(rows) == (["svm(C=2)", "kernel_ridge", "lda"], {"max_images=5000": ["svm", "kernel_ridge"]})
 
 
+def test_classes_have_names_with_their_spaces() -> None:
+    params = [{"class_weight": {"1": 2.0, "0": 1.5}}, {"class_weight": {"1": 3.0}}, {"class_weight": [1.0, 2.5]}]
+    names, _ = short_names([spec("ridge", one, classes=("ant", "black cat")) for one in params])
+    assert names[0] == "ridge(class_weight={'black cat':2,'ant':1.5})"
+    assert names[1:] == ["ridge(class_weight={'black cat':3})", "ridge(class_weight=[1,2.5])"]
+    assert "monitor=val_recall:black cat" in str(spec("softmax", {"monitor": "val_recall:black cat"}))
+
+
 def test_a_single_row_says_what_it_is() -> None:
     assert short_names([spec("svm", {"C": 2.0}), spec("lda")]) == (["svm(C=2)", "lda"], {})
 

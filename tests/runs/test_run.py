@@ -72,6 +72,18 @@ def test_keys_of_default_heads_are_golden(kind: str) -> None:
     assert digest.of_recipe([HeadSpec(kind, params).key, list(params)])[:10] == KEYS[kind]
 
 
+def test_runs_name_classes_where_records_number_them(tmp_path: Path) -> None:
+    bank: Any = FakeBank(path=tmp_path)
+    run = make_run("a", head="ridge", params={"class_weight": {"1": 2.0}}, directory=tmp_path)
+    run = replace(run, revision=run.spec.revision(3))
+    run.save()
+    (loaded,) = load_runs(bank)
+    assert "{'b':2}" in loaded.title
+    assert loaded.spec == run.spec
+    assert loaded.record() == run.record()
+    assert "class_names" not in loaded.record()
+
+
 def test_runs_of_a_rule_that_was_mended_are_left_out(tmp_path: Path) -> None:
     bank: Any = FakeBank(path=tmp_path)
     old = make_run("a", head="svm", params={"kernel": "linear"}, directory=tmp_path)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from featurebank.fitting.spec import HeadSpec
+from featurebank.fitting.spec import HeadSpec, short_text
 from featurebank.metrics.group_effects import GroupEffects
 from featurebank.runs.comparison import Entry
 from featurebank.runs.predictions.draws import ImageGroups
@@ -72,7 +72,7 @@ def _axes(heads: Sequence[Entry]) -> list[Key]:
 
 
 def _coordinates(spec: HeadSpec) -> dict[Key, Any]:
-    own = {(spec.kind, name): value for name, value in spec.params.items()}
+    own = {(spec.kind, name): value for name, value in spec.shown_params.items()}
     return {("", TAP): spec.tap, ("", VIEWS): spec.views, ("", SAMPLE): spec.sample, **own}
 
 
@@ -100,10 +100,10 @@ def _effect(axis: Key, heads: Sequence[Entry]) -> AxisEffect | None:
     if not pairs:
         return None
     values = tuple(
-        (_short(shown[text]), tuple(row[text].mean for row in paired.values() if text in row)) for text in texts
+        (short_text(shown[text]), tuple(row[text].mean for row in paired.values() if text in row)) for text in texts
     )
     name = axis[1] if not axis[0] else f"{axis[1]} of {axis[0]}"
-    return AxisEffect(name, values, _short(shown[best]), _short(shown[worst]), gain, interval, pairs)
+    return AxisEffect(name, values, short_text(shown[best]), short_text(shown[worst]), gain, interval, pairs)
 
 
 def _adjusted(text: str, rows: Mapping[str, Mapping[str, Entry]]) -> float:
@@ -213,7 +213,3 @@ def _order(value: Any) -> tuple[int, float, str]:
     if isinstance(value, bool | int | float):
         return 0, float(value), ""
     return 1, 0.0, str(value)
-
-
-def _short(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value).replace(" ", "")

@@ -206,7 +206,7 @@ def _hparams(run: RunRecord, began: float) -> list[Any]:
     from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 
     start = plugin_data_pb2.SessionStartInfo(group_name=run.run, start_time_secs=began)
-    parameters = {**run.params, "head": run.head, "tap": run.tap, "seed": run.seed}
+    parameters = {**run.spec.shown_params, "head": run.head, "tap": run.tap, "seed": run.seed}
     for name, value in {**parameters, **({"fold": run.fold[0]} if run.fold else {})}.items():
         _set(start.hparams[name], value)
     end = plugin_data_pb2.SessionEndInfo(status=api_pb2.STATUS_SUCCESS, end_time_secs=began + run.seconds)

@@ -156,7 +156,7 @@ def _behind(entry: Entry) -> str:
     return f"{len(entry.runs)}, {in_words(entry.folds)}" + ("" if entry.complete else ", not all")
 
 
-_VERDICT = ""
+_VERDICT = "fit"
 _FIGURES: dict[str, Callable[[Entry], str]] = {
     "val acc": lambda entry: f"{entry.mean:.4f}" + _apart(entry.std),
     "95 % interval": lambda entry: _span(entry.interval),

@@ -57,8 +57,8 @@ SUBJECTS = (
         ("train_heads", "make_head", "leaderboard", "select", "evaluate_test", "Run"),
         (
             "runs.leaderboard:Leaderboard", "runs.comparison:Entry", "fitting.spec:HeadSpec", "heads.kinds:HeadKind",
-            "heads.kinds:Family", "metrics.metric:Metric", "api.curves:Curves", "api.predictions:Predictions",
-            "api.predictions:ConfusionMatrix", "certainty.measured:MeasuredCertainty",
+            "heads.kinds:Family", "metrics.metric:Metric", "metrics.gains:PairedGain", "api.curves:Curves",
+            "api.predictions:Predictions", "api.predictions:ConfusionMatrix", "certainty.measured:MeasuredCertainty",
             "certainty.measured:MeasuredSets", "certainty.measured:MeasuredAnswers",
         ),
     ),

@@ -1,9 +1,9 @@
-"""The charts of runs: the heads of a leaderboard, curves, and confusions."""
+"""What follows from the predictions of runs: charts of leaderboards, curves and confusions, doubts, and gains."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -13,9 +13,12 @@ from featurebank.charts.confusion import confusion_matrix
 from featurebank.charts.history import history
 from featurebank.charts.runs import HeadPoint
 from featurebank.errors import HeadError
+from featurebank.metrics import ACCURACY, ImageScores, Metric, metric_of
+from featurebank.metrics.gains import PairedGain
 from featurebank.runs.costs.table import Cost, CostTable
 from featurebank.runs.curves import chart_curves, missing_curves
 from featurebank.runs.doubts import LabelledAnswers, measured_on, plot_certainty
+from featurebank.runs.gains import run_gain
 from featurebank.runs.probabilities import positions_of
 from featurebank.runs.run import RunRecord
 from featurebank.system.html import SPLIT_WORDS
@@ -38,7 +41,7 @@ def head_points(entries: Iterable[Entry]) -> list[HeadPoint]:
             kind=entry.spec.kind, group=label, costs=_named_costs(costs.of(entry.runs[0])),
             accuracy=entry.mean, low=entry.interval[0], high=entry.interval[1], seconds=entry.seconds,
             parameters=entry.parameters, tied=entry.indistinguishable,
-            settings={**entry.spec.params, "tap": entry.spec.tap, "views": entry.spec.views,
+            settings={**entry.spec.shown_params, "tap": entry.spec.tap, "views": entry.spec.views,
                 **({"sample": entry.spec.sample} if entry.spec.sample else {})},
         )
         for entry, label in zip(entries, labels, strict=True)
@@ -53,7 +56,12 @@ def _named_costs(cost: Cost) -> dict[str, float | None]:
 
 
 class PlottedRun(RunRecord):
-    """A run that draws its curves, its confusions and its doubts."""
+    """A run that draws its curves, its confusions and its doubts, and is compared with others."""
+
+    @classmethod
+    def of(cls, record: RunRecord) -> Self:
+        """Returns a record as a run."""
+        raise NotImplementedError
 
     def confusion_matrix(self, split: str = "val") -> Any:
         """Returns the counts of true and predicted classes; its `classes` are their names."""
@@ -62,6 +70,36 @@ class PlottedRun(RunRecord):
     def predictions(self, split: str = "val") -> Any:
         """Returns the predictions for a split: `targets` and `probabilities`."""
         raise NotImplementedError
+
+    def gain_over(self, other: RunRecord, metric: str | Metric = ACCURACY) -> PairedGain | None:
+        """Returns how much better this run is than another one on the validation images, which both have predicted.
+
+        The interval and the test are paired: images that are easy or hard for both cancel out, so that a difference
+        may be certain although the intervals of both runs overlap. The interval does not know how many runs were
+        compared before these two were chosen; the tests of `Leaderboard.entries` allow for that.
+
+        Args:
+            other: a run of the same bank, or of another bank of the same images.
+            metric: the metric of the gain, as in `select`.
+
+        Returns:
+            The difference from the other run, its 95 % interval and its p-value. Below 0 this run is worse; of a loss
+            it is better. None if the metric is not defined, or if there are too few groups of images.
+
+        Raises:
+            ConfigError: the runs were validated on different images.
+            UnknownNameError: there is no such metric.
+            HeadError: a run failed, or belongs to an older state of its bank; see `load` for a run whose predictions
+                are not stored.
+
+        Example:
+            >>> best, second = fb.train_heads(bank, ["ridge", "nearest_mean"])
+            >>> gain = best.gain_over(second)
+            >>> round(gain.difference, 3), gain.low < 0 < gain.high
+            (0.067, True)
+        """
+        by = metric_of(metric, Bank(self.directory).classes)
+        return run_gain(self, other, by, lambda run: _validation_scores(self.of(run)))
 
     def certainty(
         self, split: str = "val", *, coverages: Sequence[float] = COVERAGES, errors: Sequence[float] = ERRORS
@@ -141,3 +179,8 @@ class PlottedRun(RunRecord):
         right = int(np.trace(matrix.counts))
         title = f"{right} of {int(np.sum(matrix.counts))} {SPLIT_WORDS[split]} images are right, run {self.run}"
         return confusion_matrix(matrix.counts, matrix.classes, title=title)
+
+
+def _validation_scores(run: PlottedRun) -> ImageScores:
+    table = run.predictions()
+    return ImageScores.of(table.probabilities, table.targets)

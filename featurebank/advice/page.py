@@ -11,7 +11,7 @@ import numpy as np
 from featurebank.advice.wording import gain_of
 from featurebank.dataset.pictures import PictureSource, picture_of, read_pictures
 from featurebank.extraction.source_images import picture_sources
-from featurebank.system.files import check_output, write_bytes
+from featurebank.system.files import PAGES, check_output, write_bytes
 from featurebank.system.html import TINY, Picture, data_uri, environment
 from featurebank.system.progress import SILENT, Reporter
 from featurebank.words import between, counted, percent
@@ -19,7 +19,6 @@ from featurebank.words import between, counted, percent
 if TYPE_CHECKING:
     from featurebank.advice.result import Advice, ExaminedImage
 
-PAGES = (".html", ".htm")
 """The suffixes of a page's name."""
 _SHOWN = 60
 """Images of each kind with pictures; the tables of the command list all."""

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from featurebank.api.arguments.banks import BanksLike, as_banks
 from featurebank.api.arguments.checks import checked
-from featurebank.api.arguments.data import Texts, as_texts
+from featurebank.api.arguments.data import PathLike, Texts, as_path, as_texts
 from featurebank.api.arguments.heads import (
     BankOrRun,
     GridLike,
@@ -24,14 +24,18 @@ from featurebank.api.arguments.heads import (
 from featurebank.api.display import Shown, showing
 from featurebank.api.run import Run
 from featurebank.cluster.training.heads import run_grid
+from featurebank.fitting.folds import requested_protocol
 from featurebank.grid import GridOptions
 from featurebank.heads.catalog import kind_of
 from featurebank.heads.described import describe_head
 from featurebank.metrics import ACCURACY
+from featurebank.runs.costs.speed import measure_speeds
 from featurebank.runs.leaderboard import Leaderboard
 from featurebank.runs.predictions.scoring import scored
 from featurebank.runs.ranking import latest_folds
+from featurebank.runs.run import RunRecord
 from featurebank.runs.selection import choose_run, open_test, ranked_runs
+from featurebank.runs.several import bank_of
 from featurebank.system.progress import Reporter
 
 __all__ = ["evaluate_test", "leaderboard", "make_head", "select", "train_heads"]
@@ -81,6 +85,7 @@ def train_heads(
     sample: int | None = None,
     metric: str = ACCURACY.name,
     cluster: str | None = None,
+    tensorboard: PathLike | None = None,
     progress: Shown = None,
     reporter: Reporter | None = None,
 ) -> Leaderboard[Run]:
@@ -118,6 +123,7 @@ def train_heads(
             which run the weights are saved.
         cluster: where to train: "local:N" for N worker processes on this machine, or the address of a Dask scheduler,
             as "tcp://host:8786", whose workers see the bank under the same path. Default: this process.
+        tensorboard: a directory where the runs are written for TensorBoard, too.
         progress: whether progress is shown; default: where a person looks, see `featurebank.set_progress`.
         reporter: receives the progress and the warnings in place of the screen.
 
@@ -129,7 +135,8 @@ def train_heads(
         ConfigError: the grid or an option is invalid; the message has every problem, and nothing was started.
         DatasetError: a split is empty, the training images have only one class, or a class has fewer images than folds.
         ClusterError: the cluster cannot be reached, or its workers cannot do the work.
-        MissingDependencyError: `cluster` is set, but dask.distributed is not installed.
+        MissingDependencyError: `cluster` is set, but dask.distributed is not installed; or `tensorboard` is set, but
+            TensorBoard is not.
         HeadError: every run failed, or the budget is too short for even the cheapest head.
 
     Example:
@@ -147,13 +154,14 @@ def train_heads(
     with showing(progress, reporter) as shown:
         banks = as_banks(bank, "heads", reporter=shown)
         trained = run_grid(banks, heads, options, shown)
+        _log(trained, tensorboard)
     return Leaderboard(map(Run.of, trained), folds=latest_folds(trained), metric=as_metric(metric, banks[0]))
 
 
 @checked
 def select(
-    runs: RunsLike | None = None, *, folds: int | None = None, one_se: bool = False, rule: str = "best",
-    metric: MetricLike = ACCURACY,
+    runs: RunsLike | None = None, *, folds: int | Literal["given"] | None = None, one_se: bool = False,
+    rule: str = "best", metric: MetricLike = ACCURACY,
 ) -> Run:  # fmt: skip
     """Returns the run to go on with, by validation alone; the test split plays no part in it.
 
@@ -163,7 +171,8 @@ def select(
     Args:
         runs: runs of one bank or of several banks of the same images; or the bank or its name or path, a list of banks,
             or "all-of:DATASET"; default: the bank that was used last.
-        folds: the protocol; default: that of the latest grid, 1 is the bank's own split.
+        folds: the protocol: the number of folds, or "given" for the dataset's own; 1 is the bank's own split. Default:
+            that of the latest grid.
         one_se: take the simplest specification within one standard error of the best: short for `rule="one-se"`.
         rule: which specification is taken, one of `featurebank.runs.ranking.RULES`.
         metric: what specifications are ranked by: a name in `featurebank.metrics.METRICS`, as "auroc", "log_loss",
@@ -181,13 +190,16 @@ def select(
         found = as_runs(runs, "leaderboard", shown)
         by = metric_of_runs(metric, found)
         found = scored(found, by, shown)
-    return Run.of(choose_run(found, folds=folds, rule="one-se" if one_se else rule, metric=by))
+        protocol = requested_protocol(folds, bank_of(found[0])) if found else None
+    return Run.of(choose_run(found, folds=protocol, rule="one-se" if one_se else rule, metric=by))
 
 
 @checked
 def leaderboard(
-    bank: BanksLike | None = None, *, folds: int | None = None, metric: MetricLike = ACCURACY
-) -> Leaderboard[Run]:
+    bank: BanksLike | None = None, *, folds: int | Literal["given"] | None = None, metric: MetricLike = ACCURACY,
+    measure: bool = False, tensorboard: PathLike | None = None, progress: Shown = None,
+    reporter: Reporter | None = None,
+) -> Leaderboard[Run]:  # fmt: skip
     """Returns the runs of a bank as it is now, or of several, best first; see `ranked` for the order.
 
     Several banks must hold the same images with the same labels in the same splits. Then their runs are compared by the
@@ -196,17 +208,37 @@ def leaderboard(
     Args:
         bank: the bank, or its name or path; or several banks, as a list or "all-of:DATASET"; default: the bank that was
             used last.
-        folds: the protocol of the runs; default: that of the latest grid, 1 is the bank's own split.
+        folds: the protocol of the runs: the number of folds, or "given" for the dataset's own; 1 is the bank's own
+            split. Default: that of the latest grid.
         metric: what they are ranked by, as in `select`.
+        measure: measure on this machine how many images a second each network handles up to each tap, for
+            `to_frame` and `plot("images a second")`. It takes about two seconds for each, and the cache keeps it.
+        tensorboard: a directory where the runs are written for TensorBoard, too.
+        progress: whether progress is shown; default: where a person looks, see `featurebank.set_progress`.
+        reporter: receives the progress and the warnings in place of the screen.
+
+    Raises:
+        DatasetError: `folds` is "given", but the dataset has none of its own.
 
     Example:
         >>> leaderboard("cache/photos", metric="macro_f1")[0].head
         'nearest_mean'
     """
-    with showing() as shown:
+    with showing(progress, reporter) as shown:
         banks = as_banks(bank, "leaderboard", reporter=shown)
-        board = ranked_runs(banks, folds=folds, metric=as_metric(metric, banks[0]), reporter=shown)
+        by, protocol = as_metric(metric, banks[0]), requested_protocol(folds, banks[0])
+        board = ranked_runs(banks, folds=protocol, metric=by, reporter=shown)
+        if measure:
+            measure_speeds([(bank_of(run, banks), run.tap) for run in board if not run.failure], shown)
+        _log(board, tensorboard)
     return Leaderboard(map(Run.of, board), folds=board.folds, metric=board.metric)
+
+
+def _log(runs: Sequence[RunRecord], tensorboard: PathLike | None) -> None:
+    if tensorboard is not None:
+        from featurebank.runs.logs.tensorboard import write_tensorboard
+
+        write_tensorboard(runs, as_path(tensorboard))
 
 
 @checked

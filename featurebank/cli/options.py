@@ -104,6 +104,11 @@ cluster_option = click.option(
     help="Work on the workers of a Dask scheduler, as tcp://host:8786, or on N local processes.  [default: here]",
 )  # fmt: skip
 
+batch_size_option = click.option(
+    "--batch-size", type=click.IntRange(min=1), default=32, show_default=True, metavar="N",
+    help="Images in one forward pass.",
+)  # fmt: skip
+
 levels_option = click.option(
     "--levels", metavar="LOW,HIGH|auto[:LOW,HIGH]",
     help="The values that become black and white in grey images of more than 8 bits, as 0,4095 for 12 bits; auto takes "

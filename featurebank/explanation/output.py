@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from featurebank.errors import ConfigError
-from featurebank.system.files import atomic_path, check_output
+from featurebank.system.files import PAGES, atomic_path, check_output
 from featurebank.system.html import picture
 from featurebank.system.pages.contact_sheet import PIXELS, PictureGroup, Tile, write_contact_sheet
 from featurebank.words import counted, one_line
 
-PAGES = (".html", ".htm")
 _PICTURES = (".png", ".jpg", ".jpeg", ".svg", ".pdf")
 """Suffixes of what is meant as one picture, never as a folder."""
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ together, such as those of one patient.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -81,6 +81,15 @@ def dataset_folds(bank: Bank) -> list[Fold]:
         DatasetError: the dataset defines no folds, or an image has none.
     """
     return [Fold(part, len(names), mark) for names, _, mark in [_own_folds(bank)] for part in range(len(names))]
+
+
+def requested_protocol(folds: int | Literal["given"] | None, bank: Bank) -> int | None:
+    """Returns the protocol of a request: of "given" that of the dataset's own folds, else the number as it is.
+
+    Raises:
+        DatasetError: see `dataset_folds`.
+    """
+    return dataset_folds(bank)[0].protocol if folds == "given" else folds
 
 
 def _own_folds(bank: Bank) -> tuple[list[str], np.ndarray, int]:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from featurebank.inspection.advice import advise, number
-from featurebank.inspection.stage import GROUPS_PICTURED, PLACES_PICTURED, Inspection
-from featurebank.inspection.survey import Distribution, ImagePlace
+from featurebank.inspection.survey import GROUPS_PICTURED, PLACES_PICTURED, Distribution, ImagePlace
 from featurebank.system.files import write_bytes
 from featurebank.system.html import TINY, data_uri, environment
+
+if TYPE_CHECKING:
+    from featurebank.inspection.stage import Inspection
 
 _UNREADABLE = 200
 _CLASSES = 500

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
@@ -17,7 +18,8 @@ from featurebank.errors import BadImageError
 from featurebank.inspection import survey as look
 from featurebank.inspection.group_columns import GroupColumn, group_columns
 from featurebank.inspection.near_duplicates import NEAR, NearDuplicates, NearPair, near_duplicates
-from featurebank.inspection.survey import Distribution, DuplicateList
+from featurebank.inspection.survey import GROUPS_PICTURED, PLACES_PICTURED, Distribution, DuplicateList
+from featurebank.system.files import PAGES, check_output
 from featurebank.system.html import never_fails
 from featurebank.system.options import StageOptions
 from featurebank.system.progress import SILENT, Reporter
@@ -27,9 +29,6 @@ if TYPE_CHECKING:
     from featurebank.augment import Augmentation
 
 MOST_GROUPS = 1000
-GROUPS_PICTURED = 30
-"""Number of groups and pairs, from the first, that get thumbnails."""
-PLACES_PICTURED = 6
 _SAMPLES = 400
 """Largest total number of sample images."""
 _AUGMENTED = 5
@@ -107,10 +106,30 @@ class Inspection:
 
     @never_fails
     def _repr_html_(self) -> str:
-        """Returns the display of notebooks; `featurebank inspect -o page.html` writes a page with everything."""
+        """Returns the display of notebooks; `write_page` writes a page with everything."""
         from featurebank.inspection.display import inspection_html
 
         return inspection_html(self)
+
+    def write_page(self, path: str | Path, *, force: bool = False) -> Path:
+        """Writes the page of `featurebank inspect -o`, with all pictures; it needs no other file.
+
+        Args:
+            path: the HTML file.
+            force: whether an existing file is replaced.
+
+        Returns:
+            The path.
+
+        Raises:
+            ConfigError: the folder does not exist, or the file exists.
+            DiskFullError: no space is left on the disk.
+        """
+        from featurebank.inspection.page import write_page
+
+        target = check_output(path, force=force, suffixes=PAGES)
+        write_page(self, target)
+        return target
 
     @property
     def class_totals(self) -> dict[str, int]:

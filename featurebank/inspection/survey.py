@@ -25,6 +25,11 @@ _BINS = 20
 _QUANTILES = {"min": 0.0, "p5": 0.05, "p25": 0.25, "median": 0.5, "p75": 0.75, "p95": 0.95, "max": 1.0}
 _Part = list[Facts | str]
 
+GROUPS_PICTURED = 30
+"""Number of groups and pairs, from the first, that get thumbnails."""
+PLACES_PICTURED = 6
+"""Number of images of each of them that do."""
+
 
 @dataclass(frozen=True)
 class ImagePlace:

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Gt, Le
 
 from featurebank.errors import ConfigError
+from featurebank.grid import Grid
 from featurebank.metrics import metric_of
 from featurebank.system.options import OptionProblem, StageOptions
 
@@ -33,8 +34,8 @@ class RaceOptions(RaceLimits):
 
     tap: str = "pooled"
     """The features by which the candidates are compared, and on which the grid is trained."""
-    grid: str = "default"
-    """A built-in grid or a file: the heads that are trained for the candidates that survive."""
+    grid: Annotated[Grid, "a built-in grid, a file or a list of heads"] = "default"
+    """A built-in grid, a file or the blocks of one: the heads that are trained for the candidates that survive."""
     metric: str = "accuracy"
     """What the heads are ranked by. The rounds of the race always rank by the log loss."""
     engine: str = "auto"

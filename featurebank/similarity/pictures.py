@@ -11,7 +11,7 @@ import numpy as np
 
 from featurebank.dataset.pictures import LIMIT_S, PictureSource, picture_of, read_pictures
 from featurebank.extraction.source_images import picture_sources
-from featurebank.system.files import check_output
+from featurebank.system.files import PAGES, check_output
 from featurebank.system.html import PICTURES, TINY, Picture, Pictures, data_uri, picture, render
 from featurebank.system.pages.contact_sheet import PIXELS, PictureGroup, Tile, write_contact_sheet
 from featurebank.system.progress import SILENT, Reporter
@@ -20,7 +20,6 @@ from featurebank.words import counted
 if TYPE_CHECKING:
     from featurebank.similarity.neighbours import Neighbour, Neighbours, SimilarImages
 
-PAGES = (".html", ".htm")
 """The suffixes of a page's name."""
 _PAGE_S = 60.0
 """No further picture of a page is read after this time."""

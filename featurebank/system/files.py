@@ -164,6 +164,10 @@ def _check_kind(mode: int, path: str | os.PathLike[str]) -> None:
     raise OSError(errno.EINVAL, f"{kind}, not a regular file", os.fspath(path))
 
 
+PAGES = (".html", ".htm")
+"""The suffixes of pages, in lower case."""
+
+
 def check_output(path: str | os.PathLike[str], *, force: bool = False, suffixes: Sequence[str] = ()) -> Path:
     """Returns the path of a file to write, after checking all that can be checked before the work.
 

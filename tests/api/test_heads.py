@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
 import featurebank as fb
-from featurebank.errors import ConfigError, UnknownNameError
+from featurebank.errors import ConfigError, DatasetError, UnknownNameError
 
 
 @pytest.fixture(scope="module")
@@ -141,3 +141,21 @@ def test_parameters_of_heads(bank: fb.Bank) -> None:
     assert fb.make_head(LinearSVC(C=3.0), standardize=True).estimator.C == 3.0
     with pytest.raises(UnknownNameError, match="unknown head 'svn'"):
         fb.make_head("svn")
+
+
+def test_a_leaderboard_measures_speeds_and_logs_when_asked(
+    bank: fb.Bank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (run,) = fb.train_heads(bank, "nearest_mean", tensorboard=tmp_path / "trained")
+    assert [path.name for path in (tmp_path / "trained").rglob("*") if run.run in path.name]
+    monkeypatch.setattr("featurebank.runs.costs.speed.measure_use", lambda bank, tap, reporter: 7.0)
+    board = fb.leaderboard(bank, measure=True, tensorboard=tmp_path / "logs")
+    assert set(board.to_frame()["images_per_second"]) == {7.0}
+    assert [path.name for path in (tmp_path / "logs").rglob("*") if run.run in path.name]
+
+
+def test_folds_of_the_dataset_that_has_none(bank: fb.Bank) -> None:
+    fb.train_heads(bank, "nearest_mean")
+    for choose in (fb.leaderboard, fb.select):
+        with pytest.raises(DatasetError, match="defines no folds"):
+            choose(bank, folds="given")

@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import click
 import pytest
 
+import featurebank
 from featurebank import (
     explain,
     export,
@@ -127,3 +128,65 @@ def test_a_function_has_the_options_of_its_stage(function: Any, kind: type[Stage
     for field in fields(kind):
         assert field.default is not MISSING
         assert arguments[field.name].default == field.default, field.name
+
+
+FUNCTIONS = {
+    "run": "read_variants run_variants", "datasets": "list_datasets", "inspect": "load_dataset inspect_dataset",
+    "backbones": "list_backbones load_backbone", "extract": "load_dataset load_backbone extract",
+    "race": "load_dataset race", "heads": "train_heads select evaluate_test",
+    "leaderboard": "leaderboard select evaluate_test", "finetune": "finetune finetune_all", "explain": "explain",
+    "export": "export graft", "predict": "predict", "evaluate": "load_dataset evaluate", "similar": "similar",
+    "advise": "advise correct_labels", "report": "report",
+}  # fmt: skip
+"""The public functions that do the work of a command, in this order."""
+WITHOUT_FUNCTION = {"curves", "cache", "schema", "doctor", "completion"}
+"""Commands without one: members of `Run` and `Bank` have curves and upkeep, the others are about the command line."""
+OTHER_NAMES = {
+    "run": {"pipeline": "path variants"},
+    "inspect": {"dataset": "spec", "test_dataset": "test", "augment": "augmentation"},
+    "backbones": {"network": "name pattern"},
+    "extract": {"backbones": "backbone name", "folder": "spec", "test_dataset": "test"},
+    "race": {"folder": "spec", "test_dataset": "test"}, "heads": {"head": "grid", "params": "grid", "test": "run"},
+    "leaderboard": {"all_banks": "bank", "test": "run runs"}, "finetune": {"starts": "run runs", "params": "options"},
+    "export": {"file": "path", "no_proof": "proof", "no_certainty": "certainty"},
+    "evaluate": {"dataset": "spec", "test_dataset": "test", "part": "split"}, "report": {"output": "path"},
+}  # fmt: skip
+"""Other names of options in the functions; "all-of:DATASET" is a bank, as --all is."""
+CODE = "the name of a network whose code a caller imports"
+ONLY_ON_THE_COMMAND_LINE = {
+    "run": {"dry_run": "an estimate in words", "measure": "of --dry-run"},
+    "inspect": {"output": "Inspection.write_page", "no_bank": "without a bank"},
+    "backbones": {"layers": "Backbone.spec"},
+    "extract": {"dry_run": "an estimate in words"},
+    "heads": {"listed": "lists in words", "backbone": CODE},
+    "leaderboard": {"sort": "sorted", "top": "a slice", "csv_file": "Leaderboard.to_frame", "backbone": CODE},
+    "finetune": {"print_layers": "a list in words"},
+    "explain": {"output": "Explanations.save", "force": "of --output"},
+    "predict": {"table": "a list of predictions"},
+    "similar": {"output": "SimilarImages.write_page", "force": "of --output", "backbone": CODE},
+    "advise": {
+        "output": "Advice.write_page", "csv": "Advice.write_csv", "queue": "Advice.write_csv", "force": "of --output",
+        "backbone": CODE,
+    },
+}  # fmt: skip
+"""Options that no parameter of the functions has, with what programs have in their place."""
+ONLY_IN_PROGRAMS = {
+    "backbones": {"weights", "resize", "levels"},  # a description needs none
+    "heads": {"rule"}, "leaderboard": {"rule"},  # --one-se is the rule that there is beside the best
+    "finetune": BY_P, "export": {"tap"},  # of a fitted head, which has no run
+}  # fmt: skip
+"""Parameters that no option of the command has."""
+
+
+@pytest.mark.parametrize("name", [name for name in group.commands if name not in WITHOUT_FUNCTION])
+def test_a_command_and_its_functions_can_do_the_same(name: str) -> None:
+    options = {one.name or "" for one in group.commands[name].params} - GLOBAL
+    functions = [getattr(featurebank, function) for function in FUNCTIONS[name].split()]
+    parameters = {parameter for one in functions for parameter in inspect.signature(one).parameters}
+    if name == "finetune":
+        parameters |= names_of(FinetuneOptions)  # they are its `**options`
+    meanings = {option: set(OTHER_NAMES.get(name, {}).get(option, option).split()) for option in options}
+    alone = {option for option, names in meanings.items() if not names <= parameters}
+    assert alone == set(ONLY_ON_THE_COMMAND_LINE.get(name, {}))
+    more = parameters - options - set().union(*meanings.values()) - {"cache", "progress", "reporter"}
+    assert more == set(ONLY_IN_PROGRAMS.get(name, ()))

@@ -23,6 +23,7 @@ from featurebank import inspect_dataset, load_dataset
 from featurebank.augment import Augmentation
 from featurebank.bank import Bank
 from featurebank.dataset import Skipped
+from featurebank.errors import ConfigError
 from featurebank.inspection.page import render_page, write_page
 from featurebank.inspection.stage import Inspection
 from featurebank.inspection.survey import Distribution
@@ -167,6 +168,14 @@ def test_the_file_is_whole_or_not_there(found: Inspection, tmp_path: Path) -> No
     write_page(found, path)
     assert path.read_text(encoding="utf-8") == render_page(found)
     assert [p.name for p in path.parent.iterdir()] == ["page.html"]
+
+
+def test_an_inspection_writes_its_page(found: Inspection, tmp_path: Path) -> None:
+    path = found.write_page(tmp_path / "page.html")
+    assert path.read_text(encoding="utf-8") == render_page(found)
+    with pytest.raises(ConfigError, match=r"page\.html"):
+        found.write_page(path)
+    assert found.write_page(path, force=True) == path
 
 
 def ask(page: str, directory: Path, width: int, *options: str) -> dict[str, Any]:

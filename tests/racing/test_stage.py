@@ -40,7 +40,7 @@ def grid(tmp_path: Path) -> str:
     return str(path)
 
 
-def run(dataset: Any, backbones: list[str], tmp_path: Path, grid: str, **options: Any) -> fb.Race:
+def run(dataset: Any, backbones: list[str], tmp_path: Path, grid: Any, **options: Any) -> fb.Race:
     return fb.race(dataset, backbones, cache=tmp_path / "cache", grid=grid, **options)
 
 
@@ -70,10 +70,10 @@ def test_the_best_backbone_wins_and_the_others_are_not_extracted(
     assert "round 1: 30 training images" in shown
 
 
-def test_equal_backbones_race_on_with_larger_parts(
-    dataset: Dataset, contestants: list[str], tmp_path: Path, grid: str
-) -> None:
+def test_equal_backbones_race_on_with_larger_parts(dataset: Dataset, contestants: list[str], tmp_path: Path) -> None:
+    grid = [{"kind": "ridge", "alpha": [1.0, 10.0]}, "nearest_mean"]  # as `train_heads` takes it
     found = run(dataset, [*names(5, 40), f"{LITE}@random:5@48px"], tmp_path, grid, share=0.6)
+    assert {str(run.spec) for run in found.runs} == {"nearest_mean", "ridge(alpha=1)", "ridge(alpha=10)"}
     first, second, third = [scores[0].images for scores in found.rounds]
     assert (first, second) == (30, 200), "fewer than 200 cannot tell equals apart"
     assert third > 200

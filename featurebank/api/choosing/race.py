@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from featurebank.api.arguments.checks import Accepts, checked
 from featurebank.api.arguments.data import DatasetLike, ImageSize, PathLike, as_cache, as_dataset, is_path
+from featurebank.api.arguments.heads import GridLike, as_grid
 from featurebank.api.display import Shown, showing
 from featurebank.api.run import Run
 from featurebank.backbone import Backbone, BackboneOptions
@@ -37,7 +38,7 @@ def race(
     backbones: BackbonesLike,
     *,
     tap: str = "pooled",
-    grid: str = "default",
+    grid: GridLike = "default",
     metric: str = "accuracy",
     budget: float | None = None,
     share: float = SHARE,
@@ -67,7 +68,8 @@ def race(
         backbones: two or more networks, or texts: a name as for `load_backbone`, and if needed the weights and the
             image size of this candidate, as "resnet50@random:0", "resnet50@my.weights.h5" or "resnet50@160px".
         tap: the features by which the candidates are compared, and on which heads are trained.
-        grid: the heads that are trained for the survivors: the name of a built-in grid, or the path of a grid file.
+        grid: the heads that are trained for the survivors, as for `train_heads`: the name of a built-in grid, the path
+            of a grid file, a head or a list of heads.
         metric: what heads are ranked by, as for `select`.
         budget: the time for everything in seconds. When it ends, the result says what is unfinished.
         share: the rounds compute at most this part of the images that an extraction with all backbones would compute.
@@ -100,8 +102,8 @@ def race(
         (True, 2)
     """
     options = RaceOptions(
-        tap=tap, grid=grid, metric=metric, budget=budget, share=share, part=part, engine=engine, precision=precision,
-        batch_size=batch_size,
+        tap=tap, grid=as_grid(grid), metric=metric, budget=budget, share=share, part=part, engine=engine,
+        precision=precision, batch_size=batch_size,
     )  # fmt: skip
     network = BackboneOptions(
         weights=weights, image_size=as_side(image_size), preprocessing=preprocessing, resize=resize, levels=levels

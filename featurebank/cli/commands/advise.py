@@ -78,11 +78,11 @@ def advise(
 
 
 def _advise(settings: Settings, bank: str | None, options: dict[str, Any], *, force: bool, as_json: bool) -> None:
-    from featurebank.advice.page import PAGES, queue_sources, write_page
+    from featurebank.advice.page import queue_sources, write_page
     from featurebank.advice.stage import AdviseOptions, run_advice
     from featurebank.errors import ConfigError
     from featurebank.similarity.queries import Queries
-    from featurebank.system.files import check_output
+    from featurebank.system.files import PAGES, check_output
 
     output, folders = options.pop("output"), options.pop("unlabelled")
     tables: dict[str, Path | None] = {"label_errors": options.pop("csv"), "queue": options.pop("queue")}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from featurebank.cli.context import Settings, as_json
-from featurebank.cli.options import Images, dataset_argument
+from featurebank.cli.options import Images, batch_size_option, dataset_argument
 from featurebank.cli.terminal import echo, print_json
 from featurebank.words import counted
 
@@ -26,9 +26,10 @@ _SHOWN = 10
 @click.argument("model", type=click.Path(path_type=Path))
 @dataset_argument
 @click.option("--on", "part", type=click.Choice(_SPLITS), default="all", show_default=True, help="Split to measure.")
+@batch_size_option
 @as_json
 @click.pass_obj
-def evaluate(settings: Settings, /, model: Path, images: Images, part: str, *, as_json: bool) -> None:
+def evaluate(settings: Settings, /, model: Path, images: Images, part: str, batch_size: int, *, as_json: bool) -> None:
     """Measure an exported model on labelled images.
 
     Print accuracy, loss, recall and precision of each class, and the confusion matrix.
@@ -39,7 +40,7 @@ def evaluate(settings: Settings, /, model: Path, images: Images, part: str, *, a
     check_model(model)
     reporter = settings.reporter()
     dataset = images.load()
-    evaluation = evaluate_model(read_model(model), dataset, split=part, reporter=reporter)
+    evaluation = evaluate_model(read_model(model), dataset, split=part, batch_size=batch_size, reporter=reporter)
     for name, reason in evaluation.skipped[:_SHOWN]:
         reporter.warn(f"cannot read {name}: {reason}")
     if len(evaluation.skipped) > _SHOWN:

@@ -10,7 +10,7 @@ import click
 
 from featurebank.cli.commands.heads import bank_option
 from featurebank.cli.context import Settings, as_json
-from featurebank.cli.options import open_bank, without_defaults
+from featurebank.cli.options import batch_size_option, open_bank, without_defaults
 from featurebank.cli.terminal import echo, echo_cells, from_here, print_json
 from featurebank.words import counted
 
@@ -37,7 +37,7 @@ _SHOWN = 10
 @click.option(
     "--class", "class_name", metavar="CLASS", help="Class to explain.  [default: the predicted class of each image]"
 )
-@click.option("--batch-size", type=int, default=32, show_default=True, metavar="N", help="Images per batch.")
+@batch_size_option
 @click.option("--force", is_flag=True, help="Replace existing files.")
 @bank_option
 @as_json

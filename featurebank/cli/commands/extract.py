@@ -9,7 +9,14 @@ import click
 
 from featurebank.cli.context import Settings, as_json
 from featurebank.cli.extraction_view import print_estimates, print_extractions, print_parts
-from featurebank.cli.options import Images, backbone_options, cluster_option, dataset_options, without_defaults
+from featurebank.cli.options import (
+    Images,
+    backbone_options,
+    batch_size_option,
+    cluster_option,
+    dataset_options,
+    without_defaults,
+)
 from featurebank.engine.table import ENGINES
 
 if TYPE_CHECKING:
@@ -55,7 +62,7 @@ if TYPE_CHECKING:
     help="Number type of the network's arithmetic; bfloat16 is faster where the processor supports it, less exact, and "
     "makes another bank.",
 )
-@click.option("--batch-size", type=int, default=32, show_default=True, metavar="N", help="Images in one forward pass.")
+@batch_size_option
 @click.option(
     "--on-bad-image", type=click.Choice(["skip", "fail"]), default="skip", show_default=True,
     help="Skip images that cannot be decoded, or stop at the first one.",

@@ -230,7 +230,7 @@ def leaderboard(
 
     The ranking uses the validation images, never the test split.
     """
-    from featurebank.fitting.folds import dataset_folds
+    from featurebank.fitting.folds import requested_protocol
     from featurebank.metrics import metric_of
     from featurebank.runs.costs.speed import measure_speeds
     from featurebank.runs.predictions.scoring import scored
@@ -240,8 +240,7 @@ def leaderboard(
     began = time.perf_counter()
     banks = open_banks(settings, bank, all_banks=all_banks)
     by, reporter = metric_of(metric, banks[0].classes), settings.reporter()
-    protocol = dataset_folds(banks[0])[0].protocol if folds == "given" else folds
-    runs = ranked_runs(banks, folds=protocol, metric=by, reporter=reporter)
+    runs = ranked_runs(banks, folds=requested_protocol(folds, banks[0]), metric=by, reporter=reporter)
     say_what_is_missing(banks, runs, reporter)
     if measure:
         measure_speeds([(bank_of(run, banks), run.tap) for run in runs if not run.failure], reporter)

@@ -12,7 +12,7 @@ import click
 
 from featurebank.cli.commands.heads import banks_option, metric_option
 from featurebank.cli.context import Settings, as_json
-from featurebank.cli.options import without_defaults
+from featurebank.cli.options import batch_size_option, without_defaults
 from featurebank.cli.several_banks import open_banks
 from featurebank.cli.terminal import echo, echo_cells, print_json
 
@@ -104,11 +104,12 @@ def export(
     metavar="FILE",
     help="Also write the predictions to FILE.",
 )
+@batch_size_option
 @as_json
 @click.pass_obj
 def predict(
     settings: Settings, /, model: Path, images: tuple[str, ...], table: Path | None, *, top: int,
-    coverage: float | None, abstain_at_error: float | None, as_json: bool,
+    coverage: float | None, abstain_at_error: float | None, batch_size: int, as_json: bool,
 ) -> None:  # fmt: skip
     """Classify images with an exported model.
 
@@ -118,7 +119,7 @@ def predict(
 
     predictions = classify(
         model, list(images), top=top, coverage=coverage, abstain_at_error=abstain_at_error,
-        reporter=settings.reporter(),
+        batch_size=batch_size, reporter=settings.reporter(),
     )  # fmt: skip
     if table:
         _write_csv(table, predictions)

@@ -8,7 +8,7 @@ import click
 
 from featurebank.cli.commands.heads import metric_option
 from featurebank.cli.context import Settings, as_json
-from featurebank.cli.options import Images, backbone_options, dataset_options, without_defaults
+from featurebank.cli.options import Images, backbone_options, batch_size_option, dataset_options, without_defaults
 from featurebank.cli.terminal import echo, print_json, shown_path
 from featurebank.engine.table import ENGINES
 
@@ -57,7 +57,7 @@ _FIRST_TO_GO = ("images", "images/s", "LogME")
     "--precision", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True,
     help="Number type of the networks' arithmetic.",
 )  # fmt: skip
-@click.option("--batch-size", type=int, default=32, show_default=True, metavar="N", help="Images in one forward pass.")
+@batch_size_option
 @as_json
 @click.pass_obj
 def race(

@@ -36,10 +36,10 @@ def similar(
 
     IMAGE is a file, a folder, or the id of an image of the bank, as 'roses/7.jpg'.
     """
-    from featurebank.similarity.pictures import PAGES, write_page
+    from featurebank.similarity.pictures import write_page
     from featurebank.similarity.queries import Queries
     from featurebank.similarity.stage import SimilarOptions, run_similar
-    from featurebank.system.files import check_output
+    from featurebank.system.files import PAGES, check_output
 
     checked = SimilarOptions(**without_defaults(options))
     if output:

@@ -59,7 +59,7 @@ def test_from_a_run_to_answers(ask: Ask, runs: list[RunRecord], bank: Bank, phot
     assert len(answers) == 24
     assert set(answers[0]) == {"file", "label", "probability", "top", "unlike", "likeness"}
     assert len(answers[0]["top"]) == 1
-    out, _ = ask("predict", "model.keras", photos / "ant")
+    out, _ = ask("predict", "model.keras", photos / "ant", "--batch-size", 5)
     assert "ant" in out
     assert "%" in out
 
@@ -128,7 +128,7 @@ def test_a_file_is_measured_on_labelled_images(ask: Ask, runs: list[RunRecord], 
     assert told["skipped"] == [{"id": "ant/bad.png", "reason": "empty file"}]
     assert np.sum(told["confusion"]) == 24
     assert "ant/bad.png: empty file" in errors
-    out, _ = ask("evaluate", "model.fbmodel", photos)
+    out, _ = ask("evaluate", "model.fbmodel", photos, "--batch-size", 5)
     assert f"accuracy {told['accuracy']:.4f}" in out
     assert "true class" in out
 

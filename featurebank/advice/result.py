@@ -138,6 +138,10 @@ class Advice:
         (30, 0, None)
         >>> list(advice.to_json())[:3]
         ['bank', 'tap', 'images']
+        >>> advice.to_frame("outliers").columns[:2].tolist(), advice.table("confusions")[0][:2]
+        (['path', 'label'], ('first', 'second'))
+        >>> advice.write_csv("doubts.csv").name, advice.write_page("doubts.html").name
+        ('doubts.csv', 'doubts.html')
     """
 
     bank: Any

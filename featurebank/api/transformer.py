@@ -145,6 +145,11 @@ class FeatureBank(TransformerMixin, BaseEstimator):
             ConfigError: a parameter is wrong.
             DatasetError: `X` is neither of these, or an image cannot be read.
             ValueError: `X` is a table with another column than in `fit`.
+
+        Example:
+            >>> features = fb.FeatureBank("my_networks:small", cache="cache").transform(["photos/rose/1.jpg"])
+            >>> features.shape, features.dtype
+            ((1, 16), dtype('float32'))
         """
         options = self._checked()
         _check_feature_names(self, X, reset=False)
@@ -165,6 +170,10 @@ class FeatureBank(TransformerMixin, BaseEstimator):
         Raises:
             ConfigError: the tap has maps, which have no columns.
             UnknownNameError: the network has no such layer.
+
+        Example:
+            >>> fb.FeatureBank("my_networks:small", cache="cache").get_feature_names_out()[:2].tolist()
+            ['featurebank0', 'featurebank1']
         """
         options = self._checked()
         backbone = self._load(options)

@@ -133,6 +133,10 @@ class Backbone(ABC):
 
         Raises:
             DatasetError: the array is not an RGB image in uint8.
+
+        Example:
+            >>> fb.load_backbone("vgg16", weights="random:0").resize(np.zeros((300, 400, 3), np.uint8)).shape
+            (224, 224, 3)
         """
         return resize_image(image, self.image_size, self.resize_rule)
 

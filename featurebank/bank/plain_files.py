@@ -4,15 +4,66 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import h5py
 import numpy as np
 
 from featurebank.bank.sparse import SparseFile
 from featurebank.system.files import atomic_path
+
+if TYPE_CHECKING:
+    from featurebank.bank.reader import Bank
+
+
+class PlainFiles:
+    """The files that a bank writes for other programs."""
+
+    def to_hdf5(self, file: str | Path, tap: str = "pooled", *, view: int = 0) -> Path:
+        """Writes one plain HDF5 file: `features`, `labels`, `ids`, `splits` and `classes`.
+
+        Args:
+            file: the path of the file. An existing file is replaced when the new one is complete.
+            tap: one of `taps`.
+            view: 0 is the clean image, 1 to `views` are its augmented views.
+
+        Returns:
+            The path of the file.
+
+        Raises:
+            DiskFullError: no space is left on the disk; an existing file is not changed.
+            UnknownNameError, ConfigError, BankDamagedError: see `Bank.features`.
+
+        Example:
+            >>> with h5py.File(bank.to_hdf5("photos.h5")) as file:
+            ...     sorted(file), file["features"].shape
+            (['classes', 'features', 'ids', 'labels', 'splits'], (120, 8))
+        """
+        bank = cast("Bank", self)
+        return write_hdf5(Path(file), _columns(bank), bank.tap_shape(tap), _feature_blocks(bank, tap, view))
+
+    def to_npz(self, file: str | Path, tap: str = "pooled", *, view: int = 0) -> Path:
+        """Writes one NPZ file; arrays, arguments and errors are those of `to_hdf5`.
+
+        Example:
+            >>> np.load(bank.to_npz("photos.npz"))["features"].shape
+            (120, 8)
+        """
+        bank = cast("Bank", self)
+        return write_npz(Path(file), _columns(bank), bank.tap_shape(tap), _feature_blocks(bank, tap, view))
+
+
+def _columns(bank: Bank) -> dict[str, np.ndarray]:
+    return {
+        "labels": bank.labels(), "ids": np.array(bank.ids(), dtype="U"), "splits": bank.splits(),
+        "classes": np.array(bank.classes, dtype="U"),
+    }  # fmt: skip
+
+
+def _feature_blocks(bank: Bank, tap: str, view: int) -> Iterator[np.ndarray]:
+    return (block.features for block in bank.blocks(tap, view=view, block_bytes=64 << 20))
 
 
 def write_hdf5(

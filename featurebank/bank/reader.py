@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from featurebank.bank import plain_files
 from featurebank.bank.manifest import load_tables
 from featurebank.bank.pages.roles import RoleColumns
+from featurebank.bank.plain_files import PlainFiles
 from featurebank.bank.plots import BankPlots
 from featurebank.bank.rows import RowBlock, StoredRows
 from featurebank.dataset.splits import SPLIT_NAMES, SPLITS
@@ -28,7 +28,7 @@ BLOCK_BYTES = 256 << 20
 """Default size of the blocks of `Bank.blocks`; smaller if `--ram` is small."""
 
 
-class Bank(RoleColumns, BankPlots):
+class Bank(RoleColumns, BankPlots, PlainFiles):
     """The features that one backbone computed for the images of one dataset, stored on disk.
 
     The features of a layer of the backbone are a tap; "pooled" is the output of its average pooling. What a writer
@@ -120,6 +120,10 @@ class Bank(RoleColumns, BankPlots):
 
         Raises:
             UnknownNameError: the bank has no such tap.
+
+        Example:
+            >>> bank.tap_shape("pooled"), bank.tap_dtype("pooled"), bank.tap_bytes("pooled")
+            ((8,), 'float32', 3840)
         """
         return self._rows.shards_with(tap)[0].taps[tap].shape
 
@@ -147,14 +151,24 @@ class Bank(RoleColumns, BankPlots):
         return [self._items.ids[int(position)] for position in positions]
 
     def position(self, name: str) -> int:
-        """Returns the position of an id in `ids()`, without reading all of them; -1 if there is no such image."""
+        """Returns the position of an id in `ids()`, without reading all of them; -1 if there is no such image.
+
+        Example:
+            >>> bank.position(bank.ids()[3]), bank.position("no.png")
+            (3, -1)
+        """
         try:
             return self._items.ids.index(name)
         except ValueError:
             return -1
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """Returns the number of images by split and class: {split: {class: number}}, with every split and class."""
+        """Returns the number of images by split and class: {split: {class: number}}, with every split and class.
+
+        Example:
+            >>> bank.counts()["val"]
+            {'class0': 10, 'class1': 10, 'class2': 10}
+        """
         size = len(self.classes)
         rows = self._items.splits < len(SPLITS)  # images without a label are in no class
         cells = self._items.splits[rows].astype(np.int64) * size + self._items.labels[rows]
@@ -175,7 +189,12 @@ class Bank(RoleColumns, BankPlots):
         return {name: np.asarray(column[positions]) for name, column in self._items.metadata.items()}
 
     def splits(self) -> np.ndarray:
-        """Returns the split of each image: (n,) of "train", "val", "test" or "unlabelled", in the order of `ids()`."""
+        """Returns the split of each image: (n,) of "train", "val", "test" or "unlabelled", in the order of `ids()`.
+
+        Example:
+            >>> bank.splits()[:2].tolist()
+            ['test', 'train']
+        """
         return np.asarray(np.array(SPLIT_NAMES)[self._items.splits])
 
     def features(self, tap: str = "pooled", split: str | None = None, *, view: int = 0) -> np.ndarray:
@@ -191,6 +210,10 @@ class Bank(RoleColumns, BankPlots):
             ConfigError: there is no such view.
             RamLimitError: the features do not fit into memory; `blocks` reads them in parts.
             BankDamagedError: a shard is missing or damaged.
+
+        Example:
+            >>> bank.features("pooled", "val").shape
+            (30, 8)
         """
         return self._read(tap, view, self._positions(split))
 
@@ -204,6 +227,10 @@ class Bank(RoleColumns, BankPlots):
 
         Raises:
             UnknownNameError, ConfigError, RamLimitError, BankDamagedError: see `features`.
+
+        Example:
+            >>> bank.rows("pooled", [5, 0]).shape
+            (2, 8)
         """
         return self._read(tap, view, np.asarray(positions, np.int64))
 
@@ -249,27 +276,6 @@ class Bank(RoleColumns, BankPlots):
             features = self._rows.read(tap, view, positions[group])
             yield RowBlock(features, np.asarray(self._items.labels[positions[group]]), group)
 
-    def to_hdf5(self, file: str | Path, tap: str = "pooled", *, view: int = 0) -> Path:
-        """Writes one plain HDF5 file: `features`, `labels`, `ids`, `splits` and `classes`.
-
-        Args:
-            file: the path of the file. An existing file is replaced when the new one is complete.
-            tap: one of `taps`.
-            view: 0 is the clean image, 1 to `views` are its augmented views.
-
-        Returns:
-            The path of the file.
-
-        Raises:
-            DiskFullError: no space is left on the disk; an existing file is not changed.
-            UnknownNameError, ConfigError, BankDamagedError: see `features`.
-        """
-        return plain_files.write_hdf5(Path(file), self._columns(), self.tap_shape(tap), self._feature_blocks(tap, view))
-
-    def to_npz(self, file: str | Path, tap: str = "pooled", *, view: int = 0) -> Path:
-        """Writes one NPZ file; arrays, arguments and errors are those of `to_hdf5`."""
-        return plain_files.write_npz(Path(file), self._columns(), self.tap_shape(tap), self._feature_blocks(tap, view))
-
     def _read(self, tap: str, view: int, positions: np.ndarray) -> np.ndarray:
         """Returns the features at positions in `ids()`; raises RamLimitError if they exceed `--ram`."""
         size = 4 * len(positions) * int(np.prod(self.tap_shape(tap)))
@@ -280,15 +286,6 @@ class Bank(RoleColumns, BankPlots):
             )
             raise RamLimitError(message)
         return self._rows.read(tap, view, positions)
-
-    def _columns(self) -> dict[str, np.ndarray]:
-        return {
-            "labels": self.labels(), "ids": np.array(self.ids(), dtype="U"), "splits": self.splits(),
-            "classes": np.array(self.classes, dtype="U"),
-        }  # fmt: skip
-
-    def _feature_blocks(self, tap: str, view: int) -> Iterator[np.ndarray]:
-        return (block.features for block in self.blocks(tap, view=view, block_bytes=64 << 20))
 
     def _positions(self, split: str | None) -> np.ndarray:
         """Returns the positions of a split's images in `ids()`: (n,) int64."""

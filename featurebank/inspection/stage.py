@@ -144,7 +144,12 @@ class Inspection:
         return f"{width['min']:.0f} x {height['min']:.0f}" if same else None
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the object that `featurebank inspect --json` prints: everything but the pictures."""
+        """Returns the object that `featurebank inspect --json` prints: everything but the pictures.
+
+        Example:
+            >>> fb.inspect_dataset(fb.load_dataset("digits", limit=60)).to_json()["formats"]
+            {'array': 60}
+        """
         plain = (
             "dataset", "images", "classes", "splits", "counts", "formats", "modes", "rotated", "warnings", "samples",
         )  # fmt: skip

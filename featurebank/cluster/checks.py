@@ -91,13 +91,19 @@ def read_report(cluster: Cluster, worker: ClusterWorker, future: Any, *, patienc
 
     Raises:
         ClusterError: the scheduler is gone.
+        TimeoutError: see `read_answer`.
     """
     answer = read_answer(cluster, worker, future, patience=patience)
     return None if answer is None else WorkerReport(worker, **answer)
 
 
 def read_answer(cluster: Cluster, worker: ClusterWorker, future: Any, *, patience: float) -> dict[str, Any] | None:
-    """Returns the answer of a function like `describe_worker`, or one that has the problem alone; see `read_report`."""
+    """Returns the answer of a function like `describe_worker`, or one that has the problem alone; see `read_report`.
+
+    Raises:
+        ClusterError: the scheduler is gone.
+        TimeoutError: the function has ended, and the worker does not send its answer within `patience` seconds.
+    """
     ends = time.monotonic() + patience
     answered = threading.Event()
     future.add_done_callback(lambda _: answered.set())
@@ -107,20 +113,34 @@ def read_answer(cluster: Cluster, worker: ClusterWorker, future: Any, *, patienc
             return None
     while True:
         try:
-            answer: dict[str, Any] = future.result(timeout=_LOOK_S)
+            return _sent_answer(cluster, worker, future)
         except TimeoutError:
             if _has_left(cluster, worker):
                 return None
-        except CancelledError:
-            if cluster.is_lost:
-                raise cluster.lost() from None
-            return None
-        except (ImportError, AttributeError):  # the function does not exist there
-            return {"problem": _other_featurebank(cluster, worker)}
-        except Exception as error:  # noqa: BLE001 - whatever the worker raises, it cannot be used
-            return {"problem": f"it cannot describe itself: {type(error).__name__}: {one_line(str(error), 300)}"}
-        else:
-            return answer
+            if time.monotonic() > ends:
+                raise
+
+
+def _sent_answer(cluster: Cluster, worker: ClusterWorker, future: Any) -> dict[str, Any] | None:
+    """Returns what `read_answer` returns for a function that has ended.
+
+    Raises:
+        ClusterError: the scheduler is gone.
+        TimeoutError: the worker has not sent it yet.
+    """
+    try:
+        answer: dict[str, Any] = future.result(timeout=_LOOK_S)
+    except CancelledError:
+        if cluster.is_lost:
+            raise cluster.lost() from None
+        return None
+    except (ImportError, AttributeError):  # the function does not exist there
+        return {"problem": _other_featurebank(cluster, worker)}
+    except Exception as error:  # whatever the worker raises, it cannot be used
+        if isinstance(error, TimeoutError) and future.status != "error":
+            raise
+        return {"problem": f"it cannot describe itself: {type(error).__name__}: {one_line(str(error), 300)}"}
+    return answer
 
 
 def _has_left(cluster: Cluster, worker: ClusterWorker) -> bool:

@@ -28,7 +28,11 @@ class Admission(Protocol):
         """Asks a worker to describe itself; returns a future."""
 
     def report(self, worker: ClusterWorker, future: Any) -> WorkerReport | None:
-        """Returns the report of a worker whose future is done; None if the worker has died."""
+        """Returns the report of a worker whose future is done; None if the worker has died.
+
+        Raises:
+            TimeoutError: the worker does not send it.
+        """
 
 
 class Roster(Generic[U]):
@@ -148,4 +152,7 @@ class Roster(Generic[U]):
         self._reporter.warn(f"worker {seat.worker} gets no more work: {problem}")
 
     def _read_report(self, seat: Seat[U]) -> None:
-        seat.report, seat.ready_at = self._admission.report(seat.worker, seat.check), time.monotonic()
+        try:
+            seat.report, seat.ready_at = self._admission.report(seat.worker, seat.check), time.monotonic()
+        except TimeoutError:  # nobody waits for a worker that is busy or hangs: the events of the others come first
+            self.events.put(seat)

@@ -207,6 +207,43 @@ class MadeCluster:
         return future
 
 
+class SilentFuture(MadeFuture):
+    """A check that has ended on a worker which does not send the answer: it is very busy, or hangs."""
+
+    def result(self, timeout: float | None = None) -> Any:
+        raise TimeoutError
+
+
+class PartlySilent(MadeCluster):
+    """Two workers, one of which has no answer, or one that is a timeout of its own."""
+
+    def submit(self, compute: object, *args: Any, worker: ClusterWorker) -> MadeFuture:
+        future = super().submit(compute, *args, worker=worker)
+        if compute is not problem_in or worker.name == "0-0":
+            return future
+        silent = SilentFuture()
+        silent.set_result({"problem": ""})
+        return silent
+
+
+def test_nobody_waits_for_a_worker_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("featurebank.cluster.roster.BUSY_S", 0.0)
+    made: Any = PartlySilent(2, 0)
+    work = dispatcher(made, tmp_path)
+    assert [str(report.worker) for report in work.begin()] == ["0-0 (tcp://0:0)"]
+    assert results(list(work.run(units_of(range(40), 2)))) == list(range(0, 80, 2))
+
+
+def test_a_check_that_times_out_is_the_reason_why_a_worker_is_refused(tmp_path: Path) -> None:
+    class Slow(MadeFuture):
+        status = "error"
+
+    future, made = Slow(), MadeCluster(1, 0)
+    future.set_exception(TimeoutError("slow disk"))
+    answer = read_answer(made, made.workers()[0], future, patience=0)  # type: ignore[arg-type]
+    assert answer == {"problem": "it cannot describe itself: TimeoutError: slow disk"}
+
+
 @pytest.mark.parametrize(("generations", "ends"), [(2, False), (100, True)])
 def test_many_workers_that_end_at_once_end_no_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, generations: int, *, ends: bool

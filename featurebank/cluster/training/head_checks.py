@@ -13,8 +13,6 @@ from featurebank.errors import FeatureBankError
 from featurebank.fitting.spec import HeadSpec
 from featurebank.words import one_line
 
-_ANSWER_WITHIN_S = 60.0
-
 
 @dataclass(frozen=True)
 class HeadAdmission:
@@ -30,7 +28,7 @@ class HeadAdmission:
 
     def report(self, worker: ClusterWorker, future: Any) -> WorkerReport | None:
         """Returns the report of a worker whose future is done; None if the worker has died."""
-        return read_report(self.cluster, worker, future, patience=_ANSWER_WITHIN_S)
+        return read_report(self.cluster, worker, future, patience=0)
 
 
 def describe_for_heads(probe: Probe, heads: Sequence[HeadSpec]) -> dict[str, Any]:

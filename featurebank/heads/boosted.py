@@ -115,9 +115,7 @@ class XGBoostHead(WeightedHead):
         except xgboost.core.XGBoostError as error:
             if isinstance(shared, StreamedShared):
                 check_space(shared.passes.vectors.bank_path, LEAST_FREE)
-            reason = str(error).partition("Stack trace:")[0]
-            message = "XGBoost refused: " + " ".join(re.sub(r"^\[[\d:]+\] \S+: ", "", reason).split())
-            raise HeadError(message) from error
+            raise _refusal(error) from error
         if watched:  # the trees after the best round are dropped, so that a saved model needs no note of it
             self.booster_ = self.booster_[: self.booster_.best_iteration + 1]
         self.classes_, self.n_features_in_ = shared.classes, shared.X.shape[1]
@@ -263,3 +261,9 @@ def _shown_rounds(rounds: int, on_round: Callable[[], None]) -> Any:
             return model
 
     return Rounds()
+
+
+def _refusal(error: Exception) -> HeadError:
+    """Returns the error for what XGBoost refuses, without its place in the source and its stack."""
+    reason = str(error).partition("Stack trace:")[0]
+    return HeadError("XGBoost refused: " + " ".join(re.sub(r"^\[[\d:]+\] \S+: ", "", reason).split()))

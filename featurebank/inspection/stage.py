@@ -180,7 +180,7 @@ def run_inspection(
     with reporter.track("look", len(dataset), "images") as advance:
         result = look.survey(dataset, advance, scale)
     usable = result.usable
-    width, height = result.widths[usable].astype(np.float64), result.heights[usable].astype(np.float64)
+    sizes, aspect_ratios = _shapes(result.widths[usable].astype(np.float64), result.heights[usable].astype(np.float64))
     counts = look.count(dataset, usable)
     labelled = usable & (dataset.labels >= 0)  # a copy without a label is neither on another side nor mislabelled
     same = look.duplicates(dataset, labelled, MOST_GROUPS)
@@ -194,11 +194,8 @@ def run_inspection(
         classes=dataset.classes,
         splits={split: sum(row.values()) for split, row in counts.items()},
         counts=counts,
-        sizes={
-            name: look.distribution(values)
-            for name, values in (("width", width), ("height", height), ("megapixels", width * height / 1e6))
-        },
-        aspect_ratios=look.distribution(width / height),
+        sizes=sizes,
+        aspect_ratios=aspect_ratios,
         formats=result.formats,
         modes=result.modes,
         rotated=result.rotated,
@@ -211,6 +208,12 @@ def run_inspection(
         group_columns=group_columns(dataset, usable),
         thumbnails=_thumbnails(dataset, scale, [*_sampled(samples), *_pictured(dataset, same, alike)]),
     )
+
+
+def _shapes(width: np.ndarray, height: np.ndarray) -> tuple[dict[str, Distribution], Distribution]:
+    """Returns the distributions of the sizes of images, and that of width divided by height; (n,) pixels each."""
+    sizes = {"width": width, "height": height, "megapixels": width * height / 1e6}
+    return {name: look.distribution(values) for name, values in sizes.items()}, look.distribution(width / height)
 
 
 def _samples(dataset: Dataset, usable: np.ndarray, sample: int, seed: int) -> dict[str, list[int]]:

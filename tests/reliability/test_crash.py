@@ -222,3 +222,85 @@ def test_a_merge_killed_at_any_moment(
     if times > 2:
         with capsys.disabled():
             sys.stdout.write(f"\ncache merge killed {times} times: {dict(seen)}\n")
+
+
+# ---- heads on several banks, race
+
+HEADS = """
+[[head]]
+kind = "ridge"
+alpha = [0.1, 1.0, 10.0, 100.0]
+[[head]]
+kind = "knn"
+n_neighbors = [1, 3, 5, 9, 15]
+[[head]]
+kind = "nearest_mean"
+"""
+
+
+def without_times(value: Any) -> Any:
+    """Returns what a command prints, without what differs from time to time."""
+    if isinstance(value, dict):
+        return {name: without_times(own) for name, own in value.items() if "second" not in name}
+    return [without_times(own) for own in value] if isinstance(value, list) else value
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["heads", "race"])
+def test_a_search_killed_at_any_moment(
+    child: Start,
+    ended: Ended,
+    make_bank: Callable[..., object],
+    tmp_path: Path,
+    command: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The second command prints what an undisturbed one does, waits for no dead process, and trains no run twice."""
+    (tmp_path / "heads.toml").write_text(HEADS)
+    networks = [part for seed in (1, 2, 3) for part in ("--backbone", f"efficientnet_lite0@random:{seed}@32px")]
+    words = {
+        "heads": ("heads", "--bank", "all-of:made"),
+        "race": ("race", "digits", "--limit", 400, *networks, "--share", 0.6),
+    }
+
+    def start(cache: str) -> Process:
+        grid = ("--grid", tmp_path / "heads.toml", "--json")
+        return child("--cache", tmp_path / cache, *words[command], *grid, rows=4096, PAUSE=0)
+
+    def fresh(cache: str) -> None:
+        shutil.rmtree(tmp_path / cache, ignore_errors=True)
+        for number, net in enumerate(("one", "two", "three")):
+            make_bank(f"{cache}/made-{net}-0", backbone=net, noise=3 + number / 4)
+
+    def runs(cache: str) -> list[str]:
+        return sorted(
+            str(path.relative_to(tmp_path / cache)) for path in (tmp_path / cache).glob("*/runs/[0-9a-f]*.json")
+        )
+
+    def await_work(process: Process, cache: str) -> None:
+        while not [*tmp_path.glob(f"{cache}/*/runs"), *tmp_path.glob(f"{cache}/*lite0*")] and process.poll() is None:
+            time.sleep(0.001)
+
+    fresh("peace")
+    process = start("peace")
+    await_work(process, "peace")
+    began = time.perf_counter()
+    expected = without_times(json.loads(ended(process)[0]))
+    seconds = time.perf_counter() - began
+    moments, seen = random.Random(1), Counter[str]()
+    for _ in range(15):
+        fresh("war")
+        process = start("war")
+        await_work(process, "war")
+        alive = kill_at(process, moments.uniform(0, 1) * seconds)
+        left = len(runs("war"))
+        seen["killed" if alive else "ended"] += 1
+        seen["half done"] += 0 < left < len(runs("peace"))
+        out, error = ended(start("war"))
+        assert "waiting" not in error
+        assert runs("war") == runs("peace")
+        text = json.dumps(without_times(json.loads(out))).replace(str(tmp_path / "war"), str(tmp_path / "peace"))
+        assert json.loads(text) == expected
+    with capsys.disabled():
+        sys.stdout.write(f"\n{command} killed: {dict(seen)}\n")
+    assert seen["half done"] >= 3

@@ -15,22 +15,24 @@ CHECKPOINT = ".checkpoint"
 PREDICTIONS = ".npz"
 """Suffix of the file with the validation predictions of a run."""
 _MODEL = ".keras"
+_HEAD = ".head"
+"""Suffix of the weights of a head, which are written before its record."""
 _RUN = "[0-9a-f]" * 10
 _GIVEN_UP_S = 30 * 24 * 3600.0
 """A checkpoint older than this is never resumed."""
 _OLD_S = 3600.0
-"""A model without a record is younger than this, unless its fine-tune has died."""
+"""A model or a head without a record is younger than this, unless its process has died."""
 
 
 def leftovers(directory: Path) -> list[Path]:
-    """Returns the files of finished or abandoned fine-tunes and predictions of no run, but none that is in use.
+    """Returns the files of finished or abandoned fine-tunes, and weights and predictions of no run, but none in use.
 
     Args:
         directory: directory of a bank's runs; if it is a link to another place, nothing is returned.
     """
     if directory.is_symlink():
         return []
-    files = [file for end in (CHECKPOINT, HOLDER, _MODEL, PREDICTIONS) for file in find(directory, _RUN + end)]
+    files = [file for end in (CHECKPOINT, HOLDER, _MODEL, _HEAD, PREDICTIONS) for file in find(directory, _RUN + end)]
     needless = [file for file in files if _is_needless(file)]
     if not needless:
         return []

@@ -83,12 +83,7 @@ def load(argument: str) -> Contents:
     """
     path, options = split_options(argument, ["layout", UNLABELLED])
     root = absolute(path)
-    _check_root(root)
-    listing = list_images(root)
-    if not listing.files:
-        raise no_images(root, listing)
-    odd = readable_ids(listing.files)
-    listing.files.sort()
+    listing, odd = _list(root)
     keep = keeps_unlabelled(options.get(UNLABELLED))
     unlabelled = set(filter(in_unlabelled_folder, listing.files)) if keep else set()
     files = [name for name in listing.files if name not in unlabelled]
@@ -97,9 +92,7 @@ def load(argument: str) -> Contents:
     place_of = {name: place for name, place in zip(files, places, strict=True) if place}
     ids = tuple(name for name in listing.files if name in place_of or name in unlabelled)
     placed = [place_of.get(name, (ClassTree(""), "")) for name in ids]
-    classes = in_order({name for _, name in set(placed)} - {""})
-    code = {"": NO_LABEL, **{name: number for number, name in enumerate(classes)}}
-    labels = np.fromiter((code[name] for _, name in placed), np.int32, len(placed))
+    classes, labels = _classes([name for _, name in placed])
     notes = [
         *layout.notes,
         *_unplaced(files, places, layout.left_out),
@@ -117,6 +110,24 @@ def load(argument: str) -> Contents:
         notes=(*notes, *unread_note(listing.others)),
         metadata=_folds([part.fold for part, _ in placed]),
     )
+
+
+def _list(root: str) -> tuple[Listing, dict[str, str]]:
+    """Returns the images below a folder, sorted by id, and the names of files whose ids differ from them."""
+    _check_root(root)
+    listing = list_images(root)
+    if not listing.files:
+        raise no_images(root, listing)
+    odd = readable_ids(listing.files)
+    listing.files.sort()
+    return listing, odd
+
+
+def _classes(names: Sequence[str]) -> tuple[tuple[str, ...], np.ndarray]:
+    """Returns the classes, and the label of each image, (n,) int32, by the names of their classes; "" is none."""
+    classes = in_order(set(names) - {""})
+    code = {"": NO_LABEL, **{name: number for number, name in enumerate(classes)}}
+    return classes, np.fromiter((code[name] for name in names), np.int32, len(names))
 
 
 def absolute(path: str) -> str:

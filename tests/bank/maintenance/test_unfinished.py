@@ -10,6 +10,7 @@ from pathlib import Path
 from featurebank.bank.locks.claims import Claims
 from featurebank.bank.maintenance.garbage import collect, plan_gc
 from featurebank.bank.maintenance.unfinished import remove_temporaries
+from featurebank.heads.storage.saving import SUFFIX
 
 DAY_S = 24 * 3600.0
 
@@ -28,8 +29,8 @@ def test_finished_and_given_up_ones_go(make: Callable[..., Path]) -> None:
     kept = [
         put(path, "0000000001.checkpoint", days=29),
         put(path, "0000000001.keras", days=29),  # its record is still to come
-        *(put(path, f"0000000002{end}", days=99) for end in (".json", ".keras", ".head")),
-        put(path, "0000000003.keras"),  # just written
+        *(put(path, f"0000000002{end}", days=99) for end in (".json", ".keras", SUFFIX)),
+        *(put(path, f"0000000003{end}") for end in (".keras", SUFFIX)),  # just written
         put(path, "mine.checkpoint", days=99),
         put(path, "mine.keras", days=99),
     ]
@@ -37,11 +38,11 @@ def test_finished_and_given_up_ones_go(make: Callable[..., Path]) -> None:
         put(path, "0000000001.holder"),
         put(path, "0000000002.checkpoint"),
         put(path, "0000000004.checkpoint", days=31),
-        put(path, "0000000005.keras", days=1),
+        *(put(path, f"0000000005{end}", days=1) for end in (".keras", SUFFIX)),
     ]
     plan = plan_gc(path)
     assert set(plan.files) == set(gone)
-    assert plan.bytes == 400
+    assert plan.bytes == 500
     done = collect(path)
     assert set(done.files) == set(gone)
     assert not any(file.exists() for file in gone)

@@ -16,7 +16,7 @@ from featurebank.cli.context import global_options
 from featurebank.system.options import OptionsError
 from featurebank.words import problem_lines
 
-_EPILOG = "This command also takes --cache, --threads, --ram, -q and -v: see featurebank --help."
+_EPILOG = "This command also takes --cache, --local-cache, --threads, --ram, -q and -v: see featurebank --help."
 
 _OTHER_NAMES: Mapping[str, Mapping[str, str]] = {
     "heads": {

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from featurebank.metrics import Metric
 
 _BUNDLED = "digits"
+_DIGITS = 9
+"""A count has no more digits."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,15 @@ class Images:
             )
         with step(f"reading the list of images of {self.dataset or _BUNDLED}"):
             return load_images(self.dataset or _BUNDLED, self.options)
+
+
+def count(value: str | int) -> int:
+    """Reads a number of things, 1 or more; click's own type for it shows "x>=1" in the help."""
+    text = str(value)
+    if text.isascii() and text.isdecimal() and len(text) <= _DIGITS and int(text):
+        return int(text)
+    message = f"'{text}': expected a whole number of 1 or more"
+    raise click.BadParameter(message)
 
 
 def without_defaults(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -105,7 +116,7 @@ cluster_option = click.option(
 )  # fmt: skip
 
 batch_size_option = click.option(
-    "--batch-size", type=click.IntRange(min=1), default=32, show_default=True, metavar="N",
+    "--batch-size", type=count, default=32, show_default=True, metavar="N",
     help="Images in one forward pass.",
 )  # fmt: skip
 

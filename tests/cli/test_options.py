@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from featurebank.backbone.resize import RULES, rule_of
 from featurebank.cli import group
-from featurebank.cli.options import Images, dataset_argument, dataset_options, resize_option
+from featurebank.cli.options import Images, count, dataset_argument, dataset_options, resize_option
 from featurebank.dataset import DatasetOptions
 
 
@@ -94,6 +94,14 @@ def test_it_loads_what_was_asked_for() -> None:
     assert images.classes == ("3", "7")
     assert len(images) == 50
     assert images.fractions == (0.5, 0.5, 0.0)
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "1.5", "many", "1" * 20, "²"])
+def test_counts_are_1_or_more(text: str) -> None:
+    result = CliRunner().invoke(group, ["predict", "m", "i", "--batch-size", text])
+    assert result.exit_code == 2
+    assert f"'{text}': expected a whole number of 1 or more" in result.output
+    assert count("12") == 12
 
 
 @pytest.mark.parametrize("words", [("--split", "a,b"), ("--limit", "many"), ("--seed", "x")])

@@ -26,7 +26,7 @@ _OF_ADVICE = ("tap", "unlabelled", "label", "top", "output", "csv", "queue")
     "--unlabelled", multiple=True, metavar="DIR",
     help="Say which images of a folder to label next; repeatable. Those that the bank lacks run through its network.",
 )  # fmt: skip
-@click.option("--label", type=int, metavar="N", help="Groups of similar images to label next.  [default: 50]")
+@click.option("--label", type=int, metavar="N", help="List N groups of similar images to label next.  [default: 50]")
 @click.option(
     "--top", type=int, metavar="N", help="List the N least probable labels.  [default: those that look wrong]"
 )

@@ -80,7 +80,7 @@ def _with_options(items: list[CompletionItem], incomplete: str) -> list[Completi
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion_script(context: click.Context, shell: str) -> None:
-    """Print the script of a shell that completes commands and names.
+    """Print the script that completes commands and names.
 
     \b
     Save it and load it in each new shell:

@@ -36,7 +36,7 @@ def curves(
     settings: Settings, /, names: tuple[str, ...], bank: str | None, files: tuple[Path, ...], *, force: bool,
     dark: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    """Show and write the curves of runs: accuracy and loss by epoch.
+    """Show or write accuracy and loss of runs by epoch.
 
     RUN is best, the beginning of a run's id, or all.
     """

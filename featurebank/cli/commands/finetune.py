@@ -50,8 +50,10 @@ def _values(context: click.Context, option: click.Parameter, value: str | None) 
     "network, head only the head; repeatable.",
 )  # fmt: skip
 @click.option(
-    "--progressive", is_flag=True, help="Add a phase for each size of map, or quarter of blocks, from the last."
-)
+    "--progressive", is_flag=True,
+    help="Add phases that train the network from its last layers to its first: one for each size of map, or for each "
+    "quarter of the blocks of a transformer.",
+)  # fmt: skip
 @click.option("--epochs", callback=_values, metavar="N[,N...]", help="Maximum epochs of each phase.  [default: 6]")
 @click.option(
     "--learning-rate",
@@ -84,8 +86,8 @@ def _values(context: click.Context, option: click.Parameter, value: str | None) 
 )
 @click.option(
     "--batch-norm", metavar="train|frozen",
-    help="Whether batch normalisation in trained layers updates its statistics or keeps them.  [default: depends on "
-    "the backbone]",
+    help="Batch normalisation in trained layers: train updates its statistics, frozen keeps them.  [default: depends "
+    "on the backbone]",
 )  # fmt: skip
 @click.option(
     "--layer-decay", type=float, metavar="SHARE",
@@ -101,7 +103,7 @@ def _values(context: click.Context, option: click.Parameter, value: str | None) 
 @click.option(
     "--augment",
     metavar="SPEC",
-    help="Augmentation of training images: flip,rotate=10,zoom=.2 ...  [default: none]",
+    help="Augmentation of training images, such as flip,rotate=10,zoom=.2.  [default: none]",
 )
 @click.option("--dropout", type=float, metavar="RATE", help="Dropout before the last layer.  [default: 0]")
 @click.option(
@@ -127,7 +129,7 @@ def _values(context: click.Context, option: click.Parameter, value: str | None) 
 @click.option("--validate-every", type=int, metavar="STEPS", help="Also validate every STEPS steps within an epoch.")
 @click.option(
     "--validate-on", type=click.Choice(["all", "part"]),
-    help="Validation images that --validate-every uses: all, or the next part of them.  [default: all]",
+    help="Validation images that --validate-every uses: all of them, or each time the next part.  [default: all]",
 )  # fmt: skip
 @click.option(
     "--checkpoint-every", type=int, metavar="STEPS",
@@ -138,7 +140,7 @@ def _values(context: click.Context, option: click.Parameter, value: str | None) 
     help="Seed of the order of images, augmentation and dropout.  [default: 0]",
 )  # fmt: skip
 @click.option(
-    "-p", "params", multiple=True, metavar="KEY=VALUE", help="Set any other option, such as nesterov=true; repeatable."
+    "-p", "params", multiple=True, metavar="KEY=VALUE", help="Set another option, such as nesterov=true; repeatable."
 )
 @metric_option
 @banks_option

@@ -11,7 +11,7 @@ import click
 
 from featurebank.cli.context import Settings, as_json
 from featurebank.cli.leaderboard_view import SHOWN, SORT_KEYS, board_json, print_best, print_board, write_board_csv
-from featurebank.cli.options import cluster_option, read_params, without_defaults
+from featurebank.cli.options import cluster_option, count, read_params, without_defaults
 from featurebank.cli.several_banks import open_banks, say_what_is_missing
 from featurebank.cli.terminal import print_json
 
@@ -78,8 +78,8 @@ one_se_option = click.option(
 )
 metric_option = click.option(
     "--metric", default="accuracy", show_default=True, metavar="METRIC",
-    help="Rank by METRIC: accuracy, balanced_accuracy, macro_f1, log_loss, auroc, average_precision, top5, brier, "
-    "recall:CLASS or cost:FILE.csv.",
+    help="Rank heads by METRIC: accuracy, balanced_accuracy, macro_f1, log_loss, auroc, average_precision, top5, "
+    "brier, recall:CLASS or cost:FILE.csv.",
 )  # fmt: skip
 tensorboard_option = click.option(
     "--tensorboard", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
@@ -117,7 +117,8 @@ tensorboard_option = click.option(
 )
 @click.option(
     "--search", type=click.Choice(["all", "random", "halving"]), default="all", show_default=True,
-    help="Train all heads, a random sample of --runs heads, or halve the number of heads with epochs in rounds.",
+    help="all trains every head of the grid, random a sample of --runs heads; halving trains in rounds, and drops the "
+    "worse heads with epochs after each.",
 )  # fmt: skip
 @click.option("--runs", type=int, metavar="N", help="Number of heads that --search random trains.")
 @click.option(
@@ -144,14 +145,15 @@ tensorboard_option = click.option(
     "--views",
     type=int,
     metavar="N",
-    help="Train on the first N augmented views of the bank.  [default: all]",
+    help="Train heads with epochs on each image and its first N augmented views; 0 is the image alone.  [default: all "
+    "views of the bank]",
 )
 @click.option(
     "--sample",
     type=int,
     metavar="N",
-    help="Train on N training images, the first in the order of their contents' digests, for heads that need all "
-    "features in memory.  [default: all]",
+    help="Train on a random sample of N training images, the same in each call; for heads that need all features in "
+    "memory.  [default: all]",
 )
 @metric_option
 @cluster_option
@@ -195,16 +197,16 @@ def heads(
 
 @click.command()
 @banks_option
-@click.option("--sort", type=click.Choice(SORT_KEYS), help="Sort key.  [default: accuracy, then fewer parameters]")
 @click.option(
-    "--top", type=click.IntRange(min=1), metavar="N", help=f"Show N heads.  [default: {SHOWN}; with --json, all]"
+    "--sort", type=click.Choice(SORT_KEYS), help="Sort by this figure.  [default: --metric, then fewer parameters]"
 )
+@click.option("--top", type=count, metavar="N", help=f"Show N heads.  [default: {SHOWN}; with --json, all]")
 @click.option(
     "--folds",
     callback=_shown_folds,
     metavar="K|given",
-    help="Show runs that were cross-validated on K folds, or on the dataset's own; 1 shows runs without folds.  "
-    "[default: like the latest runs]",
+    help="Show runs that were cross-validated on K folds, or on the dataset's own folds; 1 shows runs without folds.  "
+    "[default: as in the latest grid]",
 )
 @click.option("--all", "all_banks", is_flag=True, help="Rank the heads of all banks of this bank's dataset together.")
 @click.option(

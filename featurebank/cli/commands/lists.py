@@ -46,7 +46,7 @@ def backbones(
     network: str | None, image_size: int | None, preprocessing: str | None, source: str | None, *, layers: bool,
     as_json: bool,
 ) -> None:  # fmt: skip
-    """List backbones, the cuts of one, or a library's networks.
+    """List backbones, the layers of one, or a library's networks.
 
     With NAME, print the layers where a tail can start, the bytes per image of each, and the share of the work after it.
     With --source, NAME is a pattern with *; nothing is built or downloaded.

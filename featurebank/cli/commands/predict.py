@@ -12,7 +12,7 @@ import click
 
 from featurebank.cli.commands.heads import banks_option, metric_option
 from featurebank.cli.context import Settings, as_json
-from featurebank.cli.options import batch_size_option, without_defaults
+from featurebank.cli.options import batch_size_option, count, without_defaults
 from featurebank.cli.several_banks import open_banks
 from featurebank.cli.terminal import echo, echo_cells, print_json
 
@@ -79,7 +79,7 @@ def export(
 @click.argument("images", nargs=-1, required=True)
 @click.option(
     "--top",
-    type=click.IntRange(min=1),
+    type=count,
     default=5,
     show_default=True,
     metavar="K",
@@ -89,7 +89,7 @@ def export(
     "--coverage",
     type=float,
     metavar="C",
-    help="Show the set of classes that has the true one with this probability, as .95.",
+    help="Also show a set of classes for each image, which contains the true one with this probability, as .95.",
 )
 @click.option(
     "--abstain-at-error",

@@ -42,7 +42,7 @@ _FIRST_TO_GO = ("images", "images/s", "LogME")
 @click.option("--budget", type=float, metavar="SECONDS", help="Stop after about this time, and say what is unfinished.")
 @click.option(
     "--share", type=float, default=0.15, show_default=True, metavar="SHARE",
-    help="Part of the images of a full search that the rounds may compute.",
+    help="The rounds may compute at most this part of the images that a full search would.",
 )  # fmt: skip
 @click.option(
     "--part", type=int, metavar="N",

@@ -18,6 +18,7 @@ from featurebank.grafting.formats import FORMATS
 from featurebank.grafting.resizing import with_resize
 from featurebank.grafting.serving import how_to_load
 from featurebank.runs.run import RunRecord
+from featurebank.system.runtime import import_tensorflow
 
 pytestmark = pytest.mark.heavy
 
@@ -57,10 +58,12 @@ def test_images_are_brought_to_size_as_in_extraction(rule: str, tmp_path: Path) 
 def test_a_model_resizes_as_pillow_does(rule: str) -> None:
     image = keras.Input((14, 14, 3))
     model = with_resize(keras.Model(image, keras.layers.Rescaling(1.0)(image)), rule)
+    tf = import_tensorflow()
+    run = tf.function(model, input_signature=[tf.TensorSpec((2, None, None, 3), tf.uint8)], autograph=False)
     for height, width in SIZES:
         pixels = np.random.default_rng(1).integers(0, 256, (2, height, width, 3), dtype=np.uint8)
         expected = [resize_image(one, 14, rule) for one in pixels]
-        np.testing.assert_array_equal(np.asarray(model(pixels)), expected)
+        np.testing.assert_array_equal(run(pixels).numpy(), expected)
 
 
 @pytest.fixture(scope="module")
@@ -95,15 +98,21 @@ def test_the_page_and_the_file_say_how_it_is_used(name: str, run: RunRecord, pho
         assert abs(probabilities[label] - probability) <= 3e-6
 
 
+@pytest.fixture(scope="module")
+def plain(run: RunRecord, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file that takes images of one size."""
+    return export(run, tmp_path_factory.mktemp("plain") / "plain.keras", proof=False)
+
+
 @pytest.mark.parametrize("name", ["keras", "onnx"])
-def test_a_file_that_takes_any_size(name: str, run: RunRecord, photo: Path) -> None:
+def test_a_file_that_takes_any_size(name: str, run: RunRecord, photo: Path, plain: Path) -> None:
     file = export(run, photo.parent / f"model{FORMATS[name].suffix}", proof=False, with_resize=True)
     model = load_model(file)
     assert model.about.any_size
     assert how_to_load(AUTO, 14, any_size=True) in PAGE.read_text(encoding="utf-8")
     found, expected = ran(model.about.usage), predict(file, photo)[0]
     probabilities = dict(zip(found["classes"], found["probabilities"], strict=True))
-    assert expected.top == predict(export(run, photo.parent / "plain.keras", proof=False), photo)[0].top
+    assert expected.top == predict(plain, photo)[0].top
     for label, probability in expected.top:
         assert abs(probabilities[label] - probability) <= 3e-6
     wide = smooth(20, 33)[None]

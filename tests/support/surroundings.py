@@ -42,6 +42,7 @@ _MORE_BYTES = 400_000_000
 _process = psutil.Process()
 _resident_bytes = 0
 """The memory of the process after the last collection by `collect_if_grown`."""
+_is_frozen = False
 
 
 def forget_stacks() -> None:
@@ -61,9 +62,12 @@ def forget_stacks() -> None:
 
 def collect_if_grown() -> None:
     """Gives memory back if the process has grown much: whole networks wait in cycles, and freed arrays in pools."""
-    global _resident_bytes  # noqa: PLW0603 - the memory belongs to the process
+    global _resident_bytes, _is_frozen  # noqa: PLW0603 - the memory belongs to the process
     if _process.memory_info().rss > _resident_bytes + _MORE_BYTES:
         gc.collect()
+        if not _is_frozen and "keras" in sys.modules:  # its 200,000 objects stay, and need not be looked at again
+            gc.freeze()
+            _is_frozen = True
         if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):  # of the GNU library alone
             trim(0)
         _resident_bytes = _process.memory_info().rss

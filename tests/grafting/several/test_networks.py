@@ -59,12 +59,12 @@ def test_one_file_of_two_networks(file: Path, run: RunRecord, shown: Path, bank:
     assert (model.about.proof.images, model.about.proof.tolerance) == (16, 1e-4)
     assert [square.size for square in model.about.squares] == [14, 16]
     paths = sorted(shown.glob("*/*/*"))[:5]
-    answers = predict(file, paths)
+    answers = predict(model, paths)
     expected = run.predict_proba(paths)  # type: ignore[attr-defined]
     assert [one.probability for one in answers] == pytest.approx(expected.max(axis=1).tolist(), abs=1e-5)
     pixels = [np.asarray(Image.open(path).convert("RGB")) for path in paths]
     assert np.allclose(model.predict(np.stack(pixels[:2])), expected[:2], atol=1e-5), "images of any size"
-    assert evaluate(file, str(shown), split="val").accuracy == pytest.approx(run.metrics["val"]["accuracy"])
+    assert evaluate(model, str(shown), split="val").accuracy == pytest.approx(run.metrics["val"]["accuracy"])
     joined = graft(bank, run, proof=False)
     assert isinstance(joined, JoinedModel)
     with pytest.raises(DatasetError, match=r"expected \(n, height, width, 3\)"):

@@ -21,6 +21,7 @@ from browser import browser, open_page  # noqa: F401 - fixtures
 from built_site import site  # noqa: F401 - a fixture
 from contestants import contestants  # noqa: F401 - a fixture
 from conversions import share_conversions
+from forks import Fork
 from hypothesis import settings
 from immediate import PixelEngine
 from joined_banks import joined_banks  # noqa: F401 - a fixture
@@ -265,9 +266,9 @@ def child(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
     def start(*arguments: object, rows: int = 4, **environment: object) -> subprocess.Popen[str]:
         asked = {name: str(value) for name, value in {"ROWS": rows, **environment}.items()}
-        process = subprocess.Popen(
+        process = Fork(
             [sys.executable, str(script), *map(str, arguments)],
-            env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests' / 'support'}", **asked},
+            env={**os.environ, **asked},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

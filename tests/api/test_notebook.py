@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from forks import run
 from kernels import environment, kernel
 
 pytestmark = pytest.mark.heavy
@@ -64,10 +64,7 @@ def kill(manager: Any) -> None:
 
 
 def other_process(place: Path, code: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-c", SETUP + code], cwd=place, env=environment(place), capture_output=True, text=True,
-        check=False, timeout=120,
-    )  # fmt: skip
+    done = run([sys.executable, "-c", SETUP + code], cwd=place, env=environment(place), timeout=120)
     return done.stdout + done.stderr
 
 

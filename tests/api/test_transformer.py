@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from forks import Fork
 from listener import Listener
 from PIL import Image
 from sklearn.base import clone
@@ -26,9 +26,6 @@ from featurebank.errors import ConfigError, DatasetError, FeatureBankError, Unkn
 
 pytestmark = pytest.mark.heavy
 
-ROOT = Path(__file__).resolve().parents[2]
-PATHS = f"{ROOT}{os.pathsep}{ROOT / 'tests' / 'support'}"
-
 
 @pytest.fixture
 def make(tmp_path: Path) -> Any:
@@ -41,7 +38,7 @@ def files(photos: Path) -> list[Path]:
     return sorted(photos.glob("*/*"))
 
 
-def test_a_transform_shows_its_progress(make: Any, files: list[Path]) -> None:
+def test_a_transform_shows_its_progress(make: Any, pixels: Any, files: list[Path]) -> None:
     listener = Listener()
     with showing(reporter=listener):
         make().transform(files)
@@ -162,9 +159,9 @@ print(bank.transform(files).sum())
 def test_processes_at_once_wait_for_each_other(photos: Path, tmp_path: Path) -> None:
     """As in `cross_val_score(n_jobs=2)`: one computes, the other finds its rows."""
     running = [
-        subprocess.Popen(
+        Fork(
             [sys.executable, "-c", CHILD, str(tmp_path / "cache"), str(photos)],
-            env={**os.environ, "PYTHONPATH": PATHS}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )
         for _ in range(2)
     ]  # fmt: skip

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from clusters import dask_client  # noqa: F401 - a fixture
+from forks import Fork
 
 import featurebank as fb
 from featurebank.backbone import Backbone
@@ -50,6 +53,14 @@ if (directory / "on").exists():
     folder.Files._bytes = reading
 """
 """Runs as each local worker starts: with the engine of the fixture `pixels`, and an image that ends its worker."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_workers() -> Iterator[None]:
+    """Local workers begin at once; `test_local` has workers that the package starts by itself."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("featurebank.cluster.local.subprocess", SimpleNamespace(Popen=Fork, PIPE=subprocess.PIPE))
+        yield
 
 
 @pytest.fixture(scope="session")

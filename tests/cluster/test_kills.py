@@ -13,6 +13,7 @@ from typing import Any
 
 import psutil
 import pytest
+from forks import Fork
 from processes import ended, wait_until_gone
 
 import featurebank as fb
@@ -46,7 +47,7 @@ def dask(tmp_path: Path, site: Path) -> Iterator[Callable[..., subprocess.Popen[
         def begin(*words: object) -> subprocess.Popen[str]:
             command = [sys.executable, "-m", "dask", *map(str, words), "--no-dashboard"]
             log = stack.enter_context((tmp_path / "dask.log").open("a"))
-            process = subprocess.Popen(command, stdout=log, stderr=log, text=True, cwd=tmp_path)
+            process = Fork(command, stdout=log, stderr=log, text=True, cwd=tmp_path)
             return stack.enter_context(ended(process))
 
         yield begin
@@ -108,7 +109,7 @@ def test_a_client_that_ends_leaves_no_worker_and_loses_nothing(
         sys.executable, "-m", "featurebank", "--cache", cache, "extract", photos, "--backbone", "efficientnet_lite0",
         "--weights", "random:0", "--image-size", 32, "--batch-size", 4, "--cluster", "local:1",
     ]  # fmt: skip
-    process = subprocess.Popen([*map(str, command)], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    process = Fork([*map(str, command)], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     with ended(process):
         while not list(cache.glob("*/.pieces/[0-9a-f]*.json")):  # the notes of finished pieces
             time.sleep(0.01)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import forks
 import numpy as np
 import pytest
 from immediate import Immediate
@@ -27,7 +26,6 @@ from featurebank.system.progress import Reporter
 
 pytestmark = pytest.mark.heavy
 
-ROOT = Path(__file__).resolve().parents[2]
 IMAGES = 24
 
 
@@ -262,10 +260,7 @@ def test_the_second_run_imports_no_tensorflow(photos: Path, tmp_path: Path) -> N
     command = ["extract", *network, "--dataset", str(photos), "--tap", "auto:50 kB", "--json"]
     answers = []
     for number in range(2):
-        done = subprocess.run(
-            [sys.executable, "-c", WATCHED, "--cache", str(tmp_path / "cache"), *command],
-            env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+        done = forks.run([sys.executable, "-c", WATCHED, "--cache", str(tmp_path / "cache"), *command])
         assert done.returncode == 0, done.stderr
         answers.append(json.loads(done.stdout))
         (told,) = [line for line in done.stderr.splitlines() if line.startswith("auto:50 kB: ")]

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import forks
 import numpy as np
 import pytest
 from immediate import Immediate
@@ -163,8 +164,7 @@ def test_second_run_imports_no_tensorflow(run: Callable[..., Extraction], pixels
         f"bank = extract(dataset, backbone, cache={str(cache)!r}); bank.features(); "
         "print(len(bank), 'tensorflow' in sys.modules, 'keras' in sys.modules)"
     )
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    done = forks.run([sys.executable, "-c", code], check=True)
     assert done.stdout == "24 False False\n"
 
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import socket
-import subprocess
 import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import cloudpickle
@@ -17,6 +14,7 @@ import joblib
 import numpy as np
 import pytest
 from fitted_heads import fit
+from forks import run
 from joblib.parallel import ThreadingBackend
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neighbors import NearestCentroid
@@ -247,6 +245,4 @@ def test_exact_heads_import_no_tensorflow(make_bank: Callable[..., Bank]) -> Non
         f"fit_heads([(HeadSpec(k, p), 0) for k, p in {GRID!r}], data, lambda _, f: failures.append(f.failure)); "
         f"sys.exit(failures != [None] * {len(GRID)} or 'tensorflow' in sys.modules or 'keras' in sys.modules)"
     )
-    root = str(Path(__file__).resolve().parents[2])
-    environment = {**os.environ, "PYTHONPATH": root}
-    assert subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode == 0
+    assert run([sys.executable, "-c", code]).returncode == 0

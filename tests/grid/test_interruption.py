@@ -9,11 +9,11 @@ import time
 from collections.abc import Callable
 
 import pytest
+from forks import Fork
 from processes import ended
 
 from featurebank.bank import Bank
 from featurebank.runs.run import load_runs
-from tests.conftest import ROOT
 
 pytestmark = pytest.mark.heavy
 
@@ -25,9 +25,7 @@ def test_a_library_that_does_not_end(make_bank: Callable[..., Bank]) -> None:
         '[[head]]\nkind = "knn"\n[[head]]\nkind = "random_forest"\nn_estimators = 200_000\n', encoding="utf-8"
     )
     words = ["heads", "--bank", str(bank.path), "--grid", str(grid)]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "featurebank", *words], cwd=ROOT, stderr=subprocess.PIPE, text=True
-    )
+    process = Fork([sys.executable, "-m", "featurebank", *words], stderr=subprocess.PIPE, text=True)
     with ended(process):
         while not load_runs(bank):
             assert process.poll() is None

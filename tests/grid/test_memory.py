@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from grids import ROOT
+from forks import run
 
 from featurebank.bank import Bank
 
@@ -42,10 +40,7 @@ print(len(sizes), sizes[49], max(sizes[50:]), len(found))
 
 
 def measure(bank: Bank, grid: str, seeds: int) -> tuple[int, int, int, int]:
-    done = subprocess.run(
-        [sys.executable, "-c", CHILD, str(bank.path), grid, str(seeds)],
-        env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False, timeout=500,
-    )  # fmt: skip
+    done = run([sys.executable, "-c", CHILD, str(bank.path), grid, str(seeds)], timeout=500)
     assert done.returncode == 0, done.stderr
     count, first, most, found = map(int, done.stdout.split())
     return count, first, most, found

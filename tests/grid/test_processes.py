@@ -21,7 +21,7 @@ from featurebank.runs.run import load_runs
 pytestmark = pytest.mark.heavy
 
 GRID: list[dict[str, Any]] = [
-    *({"kind": "knn", "n_neighbors": n} for n in range(1, 31)),
+    *({"kind": "knn", "n_neighbors": n} for n in range(1, 21)),
     *({"kind": "random_forest", "n_estimators": n} for n in range(1, 11)),
 ]
 
@@ -34,11 +34,12 @@ def end(*processes: subprocess.Popen[str]) -> None:
 
 def test_two_processes_at_once_do_each_run_once(make_bank: Callable[..., Bank], tmp_path: Path) -> None:
     bank, log = make_bank(noise=4.0), tmp_path / "log"
-    end(*(start_partner(bank, log, GRID, seeds=2, folds=2) for _ in range(2)))
+    some = [*GRID[:8], *GRID[-4:]]
+    end(*(start_partner(bank, log, some, seeds=2, folds=2) for _ in range(2)))
     done = logged(log, "recorded")
     runs = Counter(run for _, run in done)
     assert set(runs.values()) == {1}
-    assert len(runs) == 2 * (30 + 2 * 10) + 1  # on each fold, and the best one on the bank's own split
+    assert len(runs) == 2 * (8 + 2 * 4) + 1  # on each fold, and the best one on the bank's own split
     assert set(runs) == set(records(bank))
     assert len({process for process, _ in done}) == 2, "both have trained"
     ends = logged(log, "ends")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from forks import run
 from immediate import Immediate
 from PIL import Image
 
@@ -60,10 +60,7 @@ def test_awkward_files_from_the_command_line(extracts: Start, ended: Ended, tmp_
 def test_bombs_cost_neither_memory_nor_time(bombs: ModuleType, tmp_path: Path) -> None:
     for name, make in {**bombs.BOMBS, **bombs.HARMLESS}.items():
         (tmp_path / name).write_bytes(make())
-    done = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("bombs.py")), str(tmp_path)],
-        env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = run([sys.executable, str(Path(__file__).with_name("bombs.py")), str(tmp_path)])
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert told["grown"] < 50 << 20

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from forks import Fork
 
 from featurebank import find_bank, load_backbone, load_dataset
 from featurebank.bank.locks.writer_lock import NOTE, WriterLock
@@ -26,7 +27,6 @@ from featurebank.system.files import write_json
 
 pytestmark = pytest.mark.heavy
 
-ROOT = Path(__file__).resolve().parents[2]
 HOST = socket.gethostname()
 Process = subprocess.Popen[str]
 Start = Callable[..., Process]
@@ -186,8 +186,7 @@ def test_readers_see_one_state_or_another(fast_disk: Path, seconds: int, capsys:
             str(fast_disk / "bank"),
             str(end),
         ]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        return subprocess.Popen(arguments, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        return Fork(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     writer = role("write", time.time() + seconds + 2)
     deadline = time.monotonic() + 60

@@ -101,7 +101,7 @@ def test_between_a_shard_and_the_manifest_that_lists_it(
 def test_ctrl_c(child: Start, ended: Ended, tmp_path: Path) -> None:
     """The real engine: exit code 130, one line, and what was computed is not computed again."""
     digits = ["-q", "--cache", tmp_path, "extract", "--backbone", "efficientnet_lite0", "--weights", "random:0",
-              "--image-size", 32, "--dataset", "digits", "--batch-size", 2, "--json"]  # fmt: skip
+              "--image-size", 32, "--dataset", "digits", "--limit", 600, "--batch-size", 2, "--json"]  # fmt: skip
     process = child(*digits, rows=16)
     while not list(tmp_path.glob("digits*/shard-*.h5")):
         assert process.poll() is None, process.communicate()

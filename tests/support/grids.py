@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from forks import Fork, run
 
 from featurebank.backbone import Backbone, recorded_source
 from featurebank.bank import Bank
@@ -81,10 +81,7 @@ print("tensorflow" in sys.modules, "keras" in sys.modules)
 
 
 def run_child(bank: Bank, dies_after: int, grid: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", CHILD, str(bank.path), str(dies_after), repr(grid)],
-        env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False, timeout=120,
-    )  # fmt: skip
+    return run([sys.executable, "-c", CHILD, str(bank.path), str(dies_after), repr(grid)], timeout=120)
 
 
 PARTNER = """
@@ -144,10 +141,7 @@ def start_partner(
         options: of `train_heads`.
     """
     arguments = [str(bank.path), str(log), *map(json.dumps, (grid, options, pause, hold and str(hold)))]
-    partners.append(subprocess.Popen(
-        [sys.executable, "-c", PARTNER, *arguments],
-        env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True,
-    ))  # fmt: skip
+    partners.append(Fork([sys.executable, "-c", PARTNER, *arguments], stderr=subprocess.PIPE, text=True))
     return partners[-1]
 
 

@@ -16,6 +16,7 @@ from types import SimpleNamespace
 
 import filelock
 import pytest
+from forks import Fork
 
 from featurebank.bank.locks import note, writer_lock
 from featurebank.bank.locks.writer_lock import WriterLock, read_holder
@@ -23,7 +24,6 @@ from featurebank.errors import BankLockedError, BankReadOnlyError
 
 pytestmark = pytest.mark.heavy
 
-ROOT = Path(__file__).resolve().parents[3]
 HOLD = """
 import sys, time
 from pathlib import Path
@@ -35,10 +35,7 @@ with WriterLock(Path(sys.argv[1])):
 
 
 def holder(path: Path) -> subprocess.Popen[str]:
-    process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(path)],
-        env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    process = Fork([sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE, text=True)
     assert process.stdout
     assert process.stdout.readline() == "held\n"
     return process
@@ -160,10 +157,7 @@ NONE = pytest.mark.parametrize("number", [errno.ENOSYS, errno.EOPNOTSUPP, errno.
 
 
 def without_locks(path: Path, number: int, hold_s: float) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", RACE, str(path), str(number), str(hold_s)],
-        env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    return Fork([sys.executable, "-c", RACE, str(path), str(number), str(hold_s)], stdout=subprocess.PIPE, text=True)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from forks import Fork
 from grids import kept, records
 from held_heads import noted
 from listener import Listener
@@ -25,7 +25,6 @@ from featurebank.errors import ClusterError, HeadError
 
 pytestmark = pytest.mark.heavy
 
-ROOT = Path(__file__).resolve().parents[3]
 GRID: list[dict[str, Any]] = [
     *({"kind": "knn", "n_neighbors": n} for n in range(1, 8)),
     *({"kind": "ridge", "alpha": alpha} for alpha in (1.0, 10.0)),
@@ -131,10 +130,7 @@ def test_a_killed_client_leaves_its_workers_free_and_the_same_command_continues(
         "fb.train_heads(fb.open_bank(sys.argv[1]), eval(sys.argv[2]), cluster=sys.argv[3], progress=False)"
     )
     grid = held(log, range(6), go)
-    path = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "support")])
-    client = subprocess.Popen(
-        [sys.executable, "-c", code, str(bank.path), repr(grid), scheduler], env={**os.environ, "PYTHONPATH": path}
-    )
+    client = Fork([sys.executable, "-c", code, str(bank.path), repr(grid), scheduler])
     try:
         wait_for_fits(log, 1)
     finally:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import forks
 import pytest
 
 from featurebank import train_heads
@@ -19,7 +19,6 @@ from featurebank.runs.run import RunRecord
 
 pytestmark = pytest.mark.heavy
 
-ROOT = Path(__file__).resolve().parents[2]
 GRID: list[dict[str, Any]] = [{"kind": "ridge", "alpha": 10.0}, {"kind": "softmax", "epochs": 3, "standardize": True}]
 
 
@@ -176,7 +175,7 @@ def test_no_tensorflow_is_imported(make_bank: Callable[..., Bank], tmp_path: Pat
         f"write_tensorboard(runs, pathlib.Path({str(tmp_path / 'logs')!r})); "
         "sys.exit('tensorflow' in sys.modules)"
     )
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+    assert forks.run([sys.executable, "-c", code]).returncode == 0
     assert list((tmp_path / "logs").rglob("*tfevents*"))
 
 

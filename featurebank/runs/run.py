@@ -145,12 +145,7 @@ class RunRecord:
         return self.directory / "runs" / f"{self.run}{suffix}"
 
     def rights(self) -> np.ndarray | None:
-        """Returns which validation images it classifies correctly, (n,) bool; None if not recorded.
-
-        Example:
-            >>> run.rights().shape, round(float(run.rights().mean()), 4)
-            ((30,), 0.7667)
-        """
+        """Returns which validation images it classifies correctly, (n,) bool; None if not recorded."""
         images = self.metrics.get("val", {}).get("images")
         return None if self.right is None or images is None else unpack(self.right, images)
 
@@ -165,12 +160,7 @@ class RunRecord:
         return {name: value for name, value in asdict(replace(self, class_names=())).items() if name not in left_out}
 
     def summary(self) -> dict[str, Any]:
-        """Returns the JSON values of a run for `heads --json` and `leaderboard --json`.
-
-        Example:
-            >>> run.summary()["tap"], sorted(run.summary()["metrics"])
-            ('pooled', ['train', 'val'])
-        """
+        """Returns the JSON values of a run for `heads --json` and `leaderboard --json`."""
         names = ["run", "head", "params", "tap", "views", "seed", "seconds", "metrics"]
         names += [name for name in ("name", "sample", "failure") if getattr(self, name)]
         record = self.record()

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from featurebank.dataset.sources.archives import homes
 from featurebank.system import digest
-from featurebank.system.backing.directories import below, remove_content
+from featurebank.system.backing.directories import folders, remove_content
 from featurebank.system.backing.temporaries import temporary_path
 from featurebank.system.files import read_regular
 
@@ -65,8 +65,14 @@ def find_image(content: str) -> bytes | None:
 
 def total_size() -> tuple[int, int]:
     """Returns the number of kept images, and their size in bytes."""
-    sizes = [size for _, size in below(downloads_directory())]
-    return len(sizes), sum(sizes)
+    count = size = 0
+    for folder in folders(downloads_directory()):
+        with os.scandir(folder) as entries:  # pathlib takes half a minute for a million
+            for entry in entries:
+                with contextlib.suppress(FileNotFoundError):  # another process has deleted it
+                    size += entry.stat().st_size
+                    count += 1
+    return count, size
 
 
 def forget_images() -> None:

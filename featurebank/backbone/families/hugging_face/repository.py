@@ -22,7 +22,6 @@ from featurebank.backbone.families.hugging_face.hub import (
 )
 from featurebank.backbone.naming import as_part_of_path
 from featurebank.errors import ConfigError, WeightsError
-from featurebank.system.downloads import hub_answers
 from featurebank.system.files import open_regular
 from featurebank.words import counted, one_line
 
@@ -136,7 +135,7 @@ class Repository:
         from huggingface_hub import file_exists
 
         with one_line_errors(self.origin):
-            return hub_answers() and bool(file_exists(self.identifier, file, revision=self.commit))
+            return bool(file_exists(self.identifier, file, revision=self.commit))
 
     def _shards(self, index: dict[str, Any]) -> Sequence[str]:
         places = index.get("weight_map")

@@ -288,7 +288,7 @@ def test_a_search_killed_at_any_moment(
     expected = without_times(json.loads(ended(process)[0]))
     seconds = time.perf_counter() - began
     moments, seen = random.Random(1), Counter[str]()
-    for _ in range(15):
+    for _ in range(10):
         fresh("war")
         process = start("war")
         await_work(process, "war")

@@ -46,7 +46,7 @@ def test_joining_is_a_union(banks: st.SearchStrategy[Files], prefixed: bool) -> 
     def joined(*tables: Items) -> Items:
         return join(tables, (), prefixed=prefixed)
 
-    @settings(max_examples=25)
+    @settings(max_examples=15)
     @given(st.tuples(banks, banks, banks))
     def check(lists: tuple[Files, Files, Files]) -> None:
         one, two, three = (joined(table(files)) for files in lists)

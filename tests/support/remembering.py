@@ -75,7 +75,8 @@ def remember_features(patch: pytest.MonkeyPatch) -> None:
     """Lets extractions and their estimates take features from earlier ones of this process; all else stays."""
 
     def load(name: str, backbone: Backbone, taps: Sequence[str], **options: Any) -> RememberingEngine:
-        recipe = {key: value for key, value in backbone.recipe.items() if key != "resize"}  # of images before this
+        before = {"resize", "levels"}  # what is done to images before an engine gets them
+        recipe = {key: value for key, value in backbone.recipe.items() if key not in before}
         kind = (name, of_recipe(recipe), options["batch_size"], options["precision"])
         return RememberingEngine(_MEMORIES.setdefault(kind, Memory()), name, backbone, taps, options)
 

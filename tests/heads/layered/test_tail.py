@@ -14,7 +14,7 @@ from featurebank.backbone.keras_networks.cuts import cut_points
 from featurebank.errors import ConfigError, HeadError, UnknownNameError
 from featurebank.heads.layered.tail import TailHead
 
-pytestmark = [pytest.mark.heavy, pytest.mark.xla]
+pytestmark = pytest.mark.heavy
 
 NETWORK = "tiny:inverted"
 CUT = "block_2_add"
@@ -74,6 +74,7 @@ def keras_course(head: TailHead, backbone: Backbone, X: np.ndarray, y: np.ndarra
     ],
     ids=str,
 )
+@pytest.mark.xla
 def test_the_losses_are_those_of_keras_from_images(
     options: dict[str, Any], images: Any, maps: np.ndarray, inverted: Backbone
 ) -> None:

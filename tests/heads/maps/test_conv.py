@@ -19,7 +19,7 @@ from featurebank.heads.maps.stems import MapStem
 from featurebank.system.runtime import import_tensorflow
 from featurebank.training.options import batch_norm_position
 
-pytestmark = [pytest.mark.heavy, pytest.mark.xla]
+pytestmark = pytest.mark.heavy
 
 SMALL: dict[str, Any] = {"filters": 4, "batch_norm_momentum": 0.5, "batch_size": 32, "random_state": 3}
 STUDY_D: dict[str, Any] = {
@@ -66,6 +66,7 @@ def same(one: MapHead, other: MapHead, tolerance: float = 1e-5) -> None:
     "name",  # the study's layers are in the other cases too
     [pytest.param(name, marks=[pytest.mark.slow] if name == "study D" else []) for name in IN_COMPANY],
 )
+@pytest.mark.xla
 def test_in_company_as_alone(name: str, hard_maps: Any) -> None:
     together, alone = IN_COMPANY[name](), IN_COMPANY[name]()
     assert len({program_key(head) for head in together}) == 1, "or this would compare nothing"
@@ -177,6 +178,7 @@ def keras_model(head: ConvHead, shape: tuple[int, ...], classes: int) -> Any:
     ],
     ids=lambda head: "-".join(f"{k}={v}" for k, v in head.get_params().items() if v != getattr(type(head)(), k)),
 )  # fmt: skip
+@pytest.mark.xla
 def test_it_is_what_keras_trains(head: ConvHead, hard_maps: Any) -> None:
     assert len(hard_maps.X) % 32, "the last batch is meant to be a partial one"
     head.fit(hard_maps.X, hard_maps.y)  # no validation data: the last weights, as in Keras
@@ -187,6 +189,7 @@ def test_it_is_what_keras_trains(head: ConvHead, hard_maps: Any) -> None:
     assert head.n_parameters_ == numbers
 
 
+@pytest.mark.xla
 def test_its_course_is_that_of_keras_with_early_stopping(hard_maps: Any) -> None:
     head = ConvHead(
         **{**SMALL, "conv_batch_norm": False}, learning_rate=0.02, epochs=12, patience=2, l1=0.003, l2=0.02,
@@ -227,6 +230,7 @@ def test_the_best_epochs_weights_are_kept(hard_maps: Any) -> None:
     assert len(history.val_loss) == best + 1 + 3 < 30
 
 
+@pytest.mark.xla
 def test_a_head_that_diverges_fails_alone(maps: Any) -> None:
     heads = [ConvHead(**SMALL, learning_rate=rate, epochs=3, optimizer="sgd") for rate in (0.01, 1e30, 0.001)]
     for head in heads:

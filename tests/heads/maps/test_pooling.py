@@ -13,7 +13,7 @@ from featurebank.heads.joint_network import first_tensors
 from featurebank.heads.maps.pooling import AttentionPoolHead, GemPoolHead
 from featurebank.system.runtime import import_tensorflow
 
-pytestmark = [pytest.mark.heavy, pytest.mark.xla]
+pytestmark = pytest.mark.heavy
 
 
 def spotted(seed: int = 0, count: int = 120) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -72,6 +72,7 @@ def test_the_power_stays_at_1_or_more(maps: Any) -> None:
     assert float(head.tensors_["power"]) >= 1
 
 
+@pytest.mark.xla
 def test_keras_trains_the_same_attention(hard_maps: Any) -> None:
     head = AttentionPoolHead(queries=2, hidden_units=4, learning_rate=0.01, epochs=3, batch_size=32)
     head.fit(hard_maps.X, hard_maps.y)

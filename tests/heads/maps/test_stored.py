@@ -24,7 +24,7 @@ from featurebank.heads.maps import stored as maps_module
 from featurebank.heads.maps.stored import StoredMaps, as_maps, blocks, channel_statistics, in_order, pooled
 from featurebank.system import digest
 
-pytestmark = [pytest.mark.heavy, pytest.mark.xla]
+pytestmark = pytest.mark.heavy
 
 
 @pytest.fixture
@@ -64,6 +64,7 @@ HEADS: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
+@pytest.mark.xla
 def test_what_is_streamed_is_what_is_in_memory(bank: Bank, request: pytest.FixtureRequest) -> None:
     here = TrainingData.of(bank, "map")
     assert isinstance(here.X, np.ndarray)

@@ -24,7 +24,7 @@ from featurebank.training.batches import Batches, padded
 from featurebank.training.loop import between_epochs
 from featurebank.training.programs import dense_blocks
 
-pytestmark = [pytest.mark.heavy, pytest.mark.xla]
+pytestmark = pytest.mark.heavy
 
 D, BATCH, BLOCK = 6, 16, 4
 """Features, images a batch, and batches a block: 180 training images are in three blocks, the last batch is padded."""
@@ -94,6 +94,7 @@ CASES: dict[str, tuple[type[NeuralHead], int, list[dict[str, Any]]]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
+@pytest.mark.xla
 def test_blocks_give_the_head_that_memory_gives(vector_bank: Callable[..., Bank], case: str) -> None:
     kind, views, options = CASES[case]
     bank = vector_bank(dtype="float16", views=views)
@@ -105,6 +106,7 @@ def test_blocks_give_the_head_that_memory_gives(vector_bank: Callable[..., Bank]
     check_equal(heads, others)
 
 
+@pytest.mark.xla
 def test_kernels_in_blocks_of_columns(vector_bank: Callable[..., Bank], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dense_blocks, "_SMALL", 10)
     monkeypatch.setattr(dense_blocks, "_WEIGHTS", 4 * D)  # two blocks

@@ -22,7 +22,7 @@ from featurebank.system.runtime import import_tensorflow
 from featurebank.training import loop
 from featurebank.training.programs import dense_blocks
 
-pytestmark = [pytest.mark.heavy, pytest.mark.xla]
+pytestmark = pytest.mark.heavy
 
 
 def weights(head: NeuralHead) -> list[np.ndarray]:
@@ -132,6 +132,7 @@ def trained(hard: Any) -> Callable[[str], list[NeuralHead]]:
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[pytest.mark.slow] if name in REPEATED else []) for name in MIXED]
 )
+@pytest.mark.xla
 def test_in_company_as_alone(name: str, hard: Any, trained: Callable[[str], list[NeuralHead]]) -> None:
     together, alone = trained(name), made(name)
     for one, other in zip(together, alone, strict=True):
@@ -157,6 +158,7 @@ BLOCKS = {("mlp, rmsprop, max norm", 12), ("mlp, adagrad, batch norm", 5)}
         for columns in (5, 12)
     ],
 )
+@pytest.mark.xla
 def test_large_first_kernels_are_trained_in_blocks(
     name: str, columns: int, hard: Any, monkeypatch: pytest.MonkeyPatch, trained: Callable[[str], list[NeuralHead]]
 ) -> None:  # fmt: skip
@@ -272,6 +274,7 @@ def keras_start(head: NeuralHead, X: np.ndarray, y: np.ndarray) -> Any:
     ],
     ids=lambda head: "-".join(f"{k}={v}" for k, v in head.get_params().items() if v != getattr(type(head)(), k)),
 )
+@pytest.mark.xla
 def test_it_is_what_keras_trains(head: NeuralHead, hard: Any) -> None:
     head.set_params(random_state=5, batch_size=32)
     assert len(hard.X) % 32, "the last batch is meant to be a partial one"
@@ -299,6 +302,7 @@ PENALIZED = [
     PENALIZED,
     ids=lambda h: "-".join(f"{k}={v}" for k, v in h.get_params().items() if v != getattr(type(h)(), k)),
 )
+@pytest.mark.xla
 def test_its_course_is_that_of_keras_with_early_stopping(head: NeuralHead, hard: Any) -> None:
     """Every value of each epoch, the last epoch, and the one that is kept; losses have penalties and smoothing."""
     head.set_params(random_state=5)
@@ -362,6 +366,7 @@ def test_the_losses_are_those_of_the_epoch(sample: Any) -> None:
 
 @pytest.mark.parametrize("validated", [True, False])
 @pytest.mark.parametrize("company", [True, False])
+@pytest.mark.xla
 def test_a_head_that_diverges_fails_alone(hard: Any, *, validated: bool, company: bool) -> None:
     options: dict[str, Any] = {"hidden_units": 16, "random_state": 3, "epochs": 4}
     heads = [MLPHead(learning_rate=rate, **options) for rate in (0.01, 1e30, 0.001)]
@@ -382,6 +387,7 @@ def test_a_head_that_diverges_fails_alone(hard: Any, *, validated: bool, company
         same(head, MLPHead(**head.get_params()).fit(hard.X, hard.y, validation))
 
 
+@pytest.mark.xla
 def test_weights_that_overflow_after_the_last_loss_are_a_failure(hard: Any) -> None:
     head = SoftmaxHead(learning_rate=3e38, optimizer="sgd", epochs=1, batch_size=90)
     with pytest.raises(HeadError, match="diverged in epoch 1"):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_networks import small
 
 from featurebank import list_backbones, load_backbone
 from featurebank.backbone import Backbone
@@ -65,8 +66,8 @@ def features(engine: str, backbone: Backbone, shown: np.ndarray) -> dict[str, np
     ],
 )
 def test_small(name: str) -> None:
-    backbone = load_backbone(name, weights="random:0", image_size=64)
-    refuse_disagreement(backbone, np.concatenate([made(8, 64), images(16, size=64)]))
+    backbone = small(name)
+    refuse_disagreement(backbone, np.concatenate([made(8, backbone.image_size), images(16, size=backbone.image_size)]))
 
 
 DEEP = {"efficientnet_b7", "efficientnet_v2_l"}

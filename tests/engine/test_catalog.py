@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from featurebank import extract
+from featurebank import extract, load_backbone
 from featurebank.backbone import Backbone
 from featurebank.engine import catalog
 from featurebank.engine.catalog import automatic_choice, choose_engine, load_engine
@@ -77,6 +77,12 @@ def test_the_engine_is_checked_before_anything_is_computed(tmp_path: Path) -> No
     assert not list(tmp_path.iterdir())
 
 
+@pytest.fixture(scope="module")
+def tiny() -> Backbone:
+    """A network that is converted in no time."""
+    return load_backbone("tiny:network")
+
+
 def test_unknown_engine(lite: Backbone) -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'tensorflow'"):
         load_engine("tensorflo", lite, ["pooled"], batch_size=2)
@@ -94,20 +100,20 @@ class Fast:
             raise EngineError(message)
 
 
-def test_a_line_of_the_table_is_an_engine(monkeypatch: pytest.MonkeyPatch, lite: Backbone, tmp_path: Path) -> None:
+def test_a_line_of_the_table_is_an_engine(monkeypatch: pytest.MonkeyPatch, tiny: Backbone, tmp_path: Path) -> None:
     """No other file knows the engines by name: not the choice, not the way back to a slower one, not the record."""
     table = {"fast": EngineKind("Fast", f"{__name__}:Fast", "numpy", ("keras",)), **ENGINES}
     monkeypatch.setattr(catalog, "ENGINES", table)
     monkeypatch.setattr(catalog, "gpus_for", lambda form: 0)
     assert str(automatic_choice()) == str(catalog.Choice("fast", "no GPU is visible"))
-    engine = load_engine("auto", lite, ["pooled"], batch_size=2, cache=tmp_path)
+    engine = load_engine("auto", tiny, ["pooled"], batch_size=2, cache=tmp_path)
     assert isinstance(engine, Fast)
     assert engine.options["cache"] == tmp_path
     said: list[str] = []
-    assert load_engine("auto", lite, ["map"], batch_size=2, say=said.append).name == "openvino"
+    assert load_engine("auto", tiny, ["map"], batch_size=2, say=said.append).name == "openvino"
     assert said == ["engine openvino is used, which is slower: fast has no maps"]
     with pytest.raises(EngineError, match="fast has no maps"):
-        load_engine("fast", lite, ["map"], batch_size=2)
+        load_engine("fast", tiny, ["map"], batch_size=2)
     table["fast"] = EngineKind("Fast", f"{__name__}:Fast", "nosuchpackage", ("keras",))
     assert automatic_choice().reason == "no GPU is visible, and Fast, which is faster, is not installed"
 
@@ -124,28 +130,28 @@ def test_a_gpu_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     assert automatic_choice().name == "tensorflow"
 
 
-def test_without_openvino(monkeypatch: pytest.MonkeyPatch, lite: Backbone) -> None:
+def test_without_openvino(monkeypatch: pytest.MonkeyPatch, tiny: Backbone) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
-    assert load_engine("auto", lite, ["pooled"], batch_size=2).name == "tensorflow"
+    assert load_engine("auto", tiny, ["pooled"], batch_size=2).name == "tensorflow"
     with pytest.raises(MissingDependencyError, match=r"pip install 'openvino>=2025\.1'"):
-        load_engine("openvino", lite, ["pooled"], batch_size=2)
+        load_engine("openvino", tiny, ["pooled"], batch_size=2)
     with pytest.raises(ConfigError, match="bfloat16 only on a GPU, and none is visible: use float32"):
-        load_engine("auto", lite, ["pooled"], batch_size=2, precision="bfloat16")
+        load_engine("auto", tiny, ["pooled"], batch_size=2, precision="bfloat16")
 
 
-def test_a_network_that_openvino_cannot_run(monkeypatch: pytest.MonkeyPatch, lite: Backbone) -> None:
+def test_a_network_that_openvino_cannot_run(monkeypatch: pytest.MonkeyPatch, tiny: Backbone) -> None:
     def refuse(*args: object) -> None:
         raise RuntimeError("no rule\n  for operation 'Odd'")
 
     monkeypatch.setattr("openvino.convert_model", refuse)
     said: list[str] = []
-    engine = load_engine("auto", lite, ["pooled"], batch_size=2, say=said.append)
+    engine = load_engine("auto", tiny, ["pooled"], batch_size=2, say=said.append)
     assert engine.name == "tensorflow"
-    assert engine(images(2))["pooled"].shape == (2, 1280)
-    reason = "OpenVINO cannot run efficientnet_lite0: no rule for operation 'Odd'"
+    assert engine(images(2, size=14))["pooled"].shape == (2, 6)
+    reason = "OpenVINO cannot run tiny.network: no rule for operation 'Odd'"
     assert said == [f"engine tensorflow is used, which is slower: {reason}"]
     with pytest.raises(EngineError, match=f"^{reason}$"):
-        load_engine("openvino", lite, ["pooled"], batch_size=2)
+        load_engine("openvino", tiny, ["pooled"], batch_size=2)
 
 
 def test_a_mistake_is_not_taken_for_a_limit_of_the_engine(lite: Backbone) -> None:

@@ -324,6 +324,7 @@ COVERED_BY = {
     "grafting/metadata.py": "grafting/test_export_stage.py",
     "grafting/proof.py": "grafting/test_stage.py",
     "grafting/resizing.py": "grafting/test_serving.py",
+    "grafting/seen/reader.py": "grafting/test_evaluation.py",
     "grafting/side_by_side.py": "grafting/test_stage.py",
     "grid/jobs.py": "grid/test_worker.py",
     "grid/journal.py": "grid/test_worker.py",

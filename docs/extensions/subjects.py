@@ -88,7 +88,8 @@ SUBJECTS = (
         (
             "grafting.loaded_model:LoadedModel", "grafting.certainty.embedding:ModelOutputs",
             "grafting.prediction:Prediction", "certainty.abstention:Abstention", "grafting.evaluation:Evaluation",
-            "grafting.evaluation:OfClass", "explanation.explanations:Explanations",
+            "grafting.evaluation:OfClass", "grafting.seen.overlap:Overlap", "grafting.seen.overlap:OverlapPart",
+            "explanation.explanations:Explanations",
         ),
     ),
     Subject(
@@ -119,7 +120,8 @@ INTERNAL = {
 HIDDEN = {
     "Backbone": {"of_options", "check_tap", "plain_tap"},
     "Bank": {"manifest", "former_digest", "unlabelled_line", "weight_line"},
-    "Dataset": {"know_digests", "depth_warnings"},
+    "Dataset": {"know_digests", "depth_warnings", "image_with_digest"},
+    "Overlap": {"of", "warning", "summary"},
     "Run": {"of", "save", "key", "revision", "joined", "right"},
 }
 """Members of classes that featurebank calls itself, and that its users need not know."""

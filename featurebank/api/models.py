@@ -104,7 +104,7 @@ def graft(
 def export(
     run: RunLike, path: PathLike, *, bank: BanksLike | None = None, format: str | None = None,
     backbone: BackboneLike | None = None, proof: bool = True, with_resize: bool = False, certainty: bool = True,
-    metric: str = "accuracy", progress: Shown = None, reporter: Reporter | None = None,
+    seen: bool = True, metric: str = "accuracy", progress: Shown = None, reporter: Reporter | None = None,
 ) -> Path:  # fmt: skip
     """Exports a run as one model file, from images to probabilities.
 
@@ -123,6 +123,8 @@ def export(
         with_resize: whether the model resizes images itself and takes uint8 RGB of any size; for "keras" and "onnx".
         certainty: whether the file stores what `coverage` and `abstain_at_error` of `predict` need, from the validation
             images. For a fine-tune, up to 3000 images are read and run through its network.
+        seen: whether the file stores digests of the images that the model was trained on and chosen by, so that
+            `evaluate` tells them from others; no more than 4096 of each kind.
         metric: what decides which run is "best", as in `select`.
         progress: whether progress is shown; default: where a person looks, see `featurebank.set_progress`.
         reporter: receives the progress and the warnings in place of the screen.
@@ -143,7 +145,9 @@ def export(
         >>> export("best", "flowers.keras")
         PosixPath('flowers.keras')
     """
-    options = ExportOptions(format=format, proof=proof, with_resize=with_resize, certainty=certainty, metric=metric)
+    options = ExportOptions(
+        format=format, proof=proof, with_resize=with_resize, certainty=certainty, seen=seen, metric=metric
+    )
     with showing(progress, reporter) as shown:
         if isinstance(run, str):
             run = find_exportable(as_banks(bank, "export", reporter=shown), run, as_path(path), options, shown)
@@ -239,16 +243,18 @@ def evaluate(
         reporter: receives the progress and the warnings in place of the screen.
 
     Returns:
-        Accuracy, loss, results of each class, and confusions; images that cannot be read are skipped and listed.
+        Accuracy, loss, results of each class, and confusions; images that cannot be read are skipped and listed. `seen`
+        says which of the images the model was trained on or chosen by, and its accuracy on the others; where they make
+        the accuracy too good, a warning says so.
 
     Raises:
         ConfigError: see `load_model`; or the split does not exist.
         DatasetError: see `load_dataset`; or a class is unknown to the model, or no image can be read.
 
     Example:
-        >>> evaluation = evaluate("flowers.keras", "photos")
-        >>> evaluation.images, evaluation.accuracy
-        (36, 1.0)
+        >>> evaluation = evaluate("flowers.keras", "photos", split="test")
+        >>> evaluation.images, evaluation.accuracy, evaluation.seen.training.images
+        (36, 1.0, 0)
     """
     with showing(progress, reporter) as shown:
         loaded = model if isinstance(model, LoadedModel) else read_model(as_path(model))

@@ -208,7 +208,7 @@ class Run(PlottedRun):
         model = LoadedModel(batch_function(self.load()), about_finetuned(bank, self))
         rows, everything = [], range(len(images))
         with showing() as reporter:
-            answers = run_images(model, images, everything, "predict", batch_size=batch_size, reporter=reporter)
+            answers = run_images(model, images.image, everything, "predict", batch_size=batch_size, reporter=reporter)
             for index, answer in answers:
                 if isinstance(answer, str):
                     message = f"image '{images.ids[index]}' cannot be read: {answer}"
@@ -273,7 +273,7 @@ class Run(PlottedRun):
 
     def export(
         self, path: str | Path, *, format: str | None = None, proof: bool = True, with_resize: bool = False,
-        certainty: bool = True) -> Path:  # fmt: skip
+        certainty: bool = True, seen: bool = True) -> Path:  # fmt: skip
         """Writes one model file, from images to probabilities.
 
         Args:
@@ -283,6 +283,7 @@ class Run(PlottedRun):
             proof: whether to compare the model with the head on images of the bank.
             with_resize: whether the model resizes images itself.
             certainty: whether the file can say when it is not sure.
+            seen: whether the file knows which images the model was trained on and chosen by.
 
         Returns:
             The path.
@@ -292,6 +293,6 @@ class Run(PlottedRun):
             >>> run.export("flowers.keras", with_resize=True)
             PosixPath('flowers.keras')
         """
-        options = ExportOptions(format=format, proof=proof, with_resize=with_resize, certainty=certainty)
+        options = ExportOptions(format=format, proof=proof, with_resize=with_resize, certainty=certainty, seen=seen)
         with showing() as reporter:
             return run_export(self, Path(path), options, reporter=reporter)

@@ -163,8 +163,7 @@ class Dataset:
                 digests, failed = digest_all(pixels, len(self), progress)
             else:
                 digests, failed = digest_changed(pixels, self.ids, memory / f"{self.name}.npz", progress)
-            self._unreadable = dict(failed)
-            self._digests = digests
+            self._unreadable, self._digests = dict(failed), digests
 
     def know_digests(self, digests: np.ndarray) -> None:
         """Sets the content digests, which are known from elsewhere: (n,) "S32" of readable images."""
@@ -239,6 +238,11 @@ class Dataset:
         """
         return self.contents.pixels.image(index, expected or self._known(index), levels)
 
+    def image_with_digest(self, index: int, levels: Levels | None = None) -> tuple[np.ndarray, bytes]:
+        """Reads and decodes one image like `image`, and returns its content digest, too; reads its bytes once."""
+        known, pixels = self._known(index), self.contents.pixels
+        return pixels.image_with_digest(index, levels) if known is None else (self.image(index, levels), known)
+
     def facts(self, index: int, levels: Levels | None = None) -> Facts:
         """Decodes one image like `image`, and returns its properties instead of its pixels.
 
@@ -250,8 +254,7 @@ class Dataset:
     def depth_warnings(self, levels: Levels | None = None) -> list[str]:
         """Returns a warning if the images decoded so far lost much of their range of more than eight bits."""
         depths: Depths | None = getattr(self.contents.pixels, "depths", None)
-        line = depths.warning(levels) if depths else None
-        return [line] if line else []
+        return [line] if depths and (line := depths.warning(levels)) else []
 
     @property
     def in_threads(self) -> bool:

@@ -48,6 +48,9 @@ class Pixels(Protocol):
     def image(self, index: int, expected: bytes | None, levels: Levels | None = None) -> np.ndarray:
         """Returns (height, width, 3) uint8; raises BadImageError, also if the digest is not the expected one."""
 
+    def image_with_digest(self, index: int, levels: Levels | None = None) -> tuple[np.ndarray, bytes]:
+        """Returns an image with its content digest, and reads its bytes once; raises BadImageError like `image`."""
+
     def facts(self, index: int, expected: bytes | None, levels: Levels | None = None) -> Facts:
         """Returns the properties of an image, after decoding it fully; raises BadImageError like `image`."""
 
@@ -80,6 +83,11 @@ class RedirectedPixels(Pixels):
         """Returns (height, width, 3) uint8; raises BadImageError."""
         pixels, place = self.at(index)
         return pixels.image(place, expected, levels)
+
+    def image_with_digest(self, index: int, levels: Levels | None = None) -> tuple[np.ndarray, bytes]:
+        """Returns an image with its content digest; raises BadImageError."""
+        pixels, place = self.at(index)
+        return pixels.image_with_digest(place, levels)
 
     def facts(self, index: int, expected: bytes | None, levels: Levels | None = None) -> Facts:
         """Returns the properties of an image; raises BadImageError."""

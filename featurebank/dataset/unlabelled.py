@@ -54,6 +54,10 @@ class ArrayList:
         whole = image.copy() if image.ndim == _CHANNELS else np.repeat(image[:, :, np.newaxis], 3, axis=2)
         return as_expected(whole, expected)
 
+    def image_with_digest(self, index: int, levels: Levels | None = None) -> tuple[np.ndarray, bytes]:
+        """Returns a copy of one image, with its digest."""
+        return self.image(index, None), self.digest(index).encode()
+
     def facts(self, index: int, expected: bytes | None, levels: Levels | None = None) -> Facts:
         """Returns the properties of an image, from the shape of its array."""
         image = self._images[index]

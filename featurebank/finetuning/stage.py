@@ -34,6 +34,7 @@ from featurebank.fitting.weights import training_images
 from featurebank.grafting.formats import KerasFormat
 from featurebank.grafting.metadata import About
 from featurebank.grafting.ranked_layers import best_in_layers
+from featurebank.grafting.seen.record import seen_by
 from featurebank.grafting.stage import grafted
 from featurebank.metrics import pack
 from featurebank.metrics.significance import share_interval
@@ -191,7 +192,8 @@ class _Finetune:
             },
         )  # fmt: skip
         text = replace(
-            about, head=str(run.spec), run=run.run, metrics=run.metrics, proof=None, format="keras"
+            about, head=str(run.spec), run=run.run, metrics=run.metrics, proof=None, format="keras",
+            seen=seen_by(self._bank, run),
         ).to_text()  # fmt: skip
         with atomic_path(run.saved_path) as temporary:
             KerasFormat().write(outcome.model, temporary, text)

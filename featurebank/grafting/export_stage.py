@@ -25,6 +25,7 @@ from featurebank.grafting.interruption import propagate_interruptions
 from featurebank.grafting.metadata import About
 from featurebank.grafting.ranked_layers import best_in_layers
 from featurebank.grafting.resizing import with_resize as resizing
+from featurebank.grafting.seen.record import seen_by
 from featurebank.grafting.serving import how_to_load, how_to_run
 from featurebank.grafting.several.networks import check_columns
 from featurebank.grafting.several.trunks import SeveralTrunks
@@ -51,6 +52,7 @@ class ExportOptions(StageOptions):
     proof: bool = True
     with_resize: bool = False
     certainty: bool = True
+    seen: bool = True
     metric: str = "accuracy"
     """What decides which run is "best"; see `featurebank.metrics.metric_of`."""
 
@@ -99,6 +101,10 @@ def run_export(
         certainty = None
         if options.certainty:
             certainty = calibrated(bank, run, result.fitted, operation=result.operation, reporter=reporter)
+        about = replace(
+            result.about, format=name, any_size=options.with_resize, certainty=certainty,
+            seen=seen_by(bank, run) if options.seen else None,
+        )  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)
     with (
         propagate_interruptions(),
@@ -107,7 +113,6 @@ def run_export(
     ):
         temporary = place / path.name
         with reporter.step(f"writing {path.name}"):
-            about = replace(result.about, format=name, any_size=options.with_resize, certainty=certainty)
             difference = _write(result, kind, about, temporary)
         files = kind.files(temporary)
         for file in files:

@@ -12,6 +12,7 @@ from typing import Any
 from featurebank.backbone.keras_networks.keras_file import ABOUT
 from featurebank.certainty.record import Certainty
 from featurebank.errors import ConfigError, FormatVersionError
+from featurebank.grafting.seen.record import SeenImages
 from featurebank.grafting.several.squares import Square
 from featurebank.system import digest
 from featurebank.system.archive import open_archive
@@ -25,8 +26,8 @@ _LARGEST_SIDE = 1 << 15
 """The largest side of an input in pixels."""
 _DAMAGE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 """What reading the metadata of a stranger may raise: of values of a wrong type, huge numbers, and deep nesting."""
-VERSION = 3
-"""Version 1 had no `any_size` and no `usage`, version 2 no `certainty`."""
+VERSION = 4
+"""Version 1 had no `any_size` and no `usage`, version 2 no `certainty`, version 3 no `seen`."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,9 @@ class About:
     """The recipes of the backbones beside the first, of a head on taps of several networks."""
     certainty: Certainty | None = None
     """What the model knows about its doubts; None in files of version 2, and without validation images."""
+    seen: SeenImages | None = None
+    """Digests of the images that the model was trained on and chosen by; None in files of version 3, and if they were
+    left out."""
 
     @property
     def title(self) -> str:
@@ -103,8 +107,9 @@ class About:
 
     def to_text(self) -> str:
         """Returns the metadata as JSON."""
-        values = asdict(replace(self, certainty=None))
+        values = asdict(replace(self, certainty=None, seen=None))
         values["certainty"] = self.certainty and self.certainty.to_json()
+        values["seen"] = self.seen and self.seen.to_json()
         weights = digest.of_recipe(dict(self.backbone))
         return json.dumps({"version": VERSION, "backbone_digest": weights, **values}, ensure_ascii=False)
 
@@ -126,7 +131,7 @@ def about_from_text(text: str, path: Path) -> About:
             )
             raise FormatVersionError(message)
         del value["backbone_digest"]
-        proof, certainty = value.pop("proof"), value.pop("certainty", None)
+        proof, certainty, seen = value.pop("proof"), value.pop("certainty", None), value.pop("seen", None)
         about = About(
             **{
                 **value,
@@ -135,6 +140,7 @@ def about_from_text(text: str, path: Path) -> About:
                 "further": tuple(dict(recipe) for recipe in value.get("further", ())),
             },
             certainty=None if certainty is None else Certainty.from_json(certainty),
+            seen=None if seen is None else SeenImages.from_json(seen),
         )
         _check(about)
         return about

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from featurebank.dataset import Dataset
 from featurebank.dataset.decoding.decode import in_flight
-from featurebank.dataset.decoding.levels import parse_levels
+from featurebank.dataset.decoding.levels import Levels, parse_levels
 from featurebank.dataset.unlabelled import expand_folders, unlabelled_images
 from featurebank.errors import ConfigError, DatasetError, DatasetWarning
 from featurebank.grafting.certainty.embedding import ModelOutputs
@@ -23,6 +22,9 @@ from featurebank.grafting.several.squares import squares_of
 from featurebank.system.parallel import ordered_map
 from featurebank.system.progress import SILENT, Reporter
 from featurebank.words import counted, one_line
+
+ReadImage: TypeAlias = Callable[[int, Levels | None], np.ndarray]
+"""Reads and decodes one image of a dataset, as `Dataset.image`."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -91,7 +93,9 @@ def classify(
         dataset = unlabelled_images(existing)
         loaded = model if isinstance(model, LoadedModel) else read_model(model)
         verdicts = Verdicts(loaded.about, coverage, abstain_at_error)
-        answers = run_images(loaded, dataset, range(len(dataset)), "predict", batch_size=batch_size, reporter=reporter)
+        answers = run_images(
+            loaded, dataset.image, range(len(dataset)), "predict", batch_size=batch_size, reporter=reporter
+        )
         predictions = (
             _prediction(dataset.ids[index], answer, verdicts, loaded.classes, top) for index, answer in answers
         )
@@ -125,13 +129,13 @@ def _is_missing(image: Any) -> bool:
 
 
 def run_images(
-    model: LoadedModel, dataset: Dataset, places: Sequence[int], what: str, *, batch_size: int, reporter: Reporter
+    model: LoadedModel, image: ReadImage, places: Sequence[int], what: str, *, batch_size: int, reporter: Reporter
 ) -> Iterator[tuple[int, ModelOutputs | str]]:
     """Runs a model on images of a dataset.
 
     Args:
         model: the model.
-        dataset: the dataset.
+        image: reads one image, as `Dataset.image`.
         places: the indices of the images.
         what: the name of the work in the progress.
         batch_size: the number of images per batch.
@@ -146,7 +150,7 @@ def run_images(
     def opened(index: int) -> np.ndarray | str:
         try:
             with in_flight():
-                return squares_of(dataset.image(index, levels), squares)
+                return squares_of(image(index, levels), squares)
         except (DatasetError, OSError) as error:
             return " ".join(str(error).split())
 
@@ -155,12 +159,12 @@ def run_images(
         for start in range(0, len(places), batch_size):
             batch = places[start : start + batch_size]
             decoded = list(islice(images, len(batch)))
-            readable = [image for image in decoded if not isinstance(image, str)]
+            readable = [one for one in decoded if not isinstance(one, str)]
             answers = _one_by_one(model.outputs(np.stack(readable), len(batch))) if readable else iter(())
             advance(len(batch))  # before the caller, who may stop here
             yield from (
-                (index, image if isinstance(image, str) else next(answers))
-                for index, image in zip(batch, decoded, strict=True)
+                (index, one if isinstance(one, str) else next(answers))
+                for index, one in zip(batch, decoded, strict=True)
             )
 
 

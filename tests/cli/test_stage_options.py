@@ -48,7 +48,7 @@ NO_FIELDS = {
     "race": {"backbones", "folder"} | IMAGES | names_of(BackboneOptions),
     "heads": {"bank", "backbone", "grid", "head", "listed", "params", "one_se", "tensorboard", "test"},
     "finetune": {"starts", "cluster", "bank", "backbone", "tensorboard", "params", "print_layers", "metric"},
-    "export": {"run", "file", "bank", "backbone", "no_proof", "no_certainty"},
+    "export": {"run", "file", "bank", "backbone", "no_proof", "no_certainty", "no_seen"},
     "similar": {"images", "bank", "backbone", "output", "force"},
     "report": {"banks"},
     "explain": {"run", "images", "output", "bank", "backbone", "force"},
@@ -56,7 +56,7 @@ NO_FIELDS = {
 """What a command takes beside the options of its stage: which images and network, what is shown."""
 BY_P = {"nesterov", "decay", "plateau_factor", "plateau_patience", "plateau_floor", "min_delta", "batch_norm_momentum"}
 """Options of a fine-tune that are given by -p."""
-NEGATED = {"proof", "certainty"}
+NEGATED = {"proof", "certainty", "seen"}
 """Options that are given by their opposite, as --no-proof."""
 PARTS = [("extract", DatasetOptions), ("inspect", DatasetOptions), ("extract", BackboneOptions)]
 """Options of which a command has all, beside those of its stage."""
@@ -148,7 +148,7 @@ OTHER_NAMES = {
     "extract": {"backbones": "backbone name", "folder": "spec", "test_dataset": "test"},
     "race": {"folder": "spec", "test_dataset": "test"}, "heads": {"head": "grid", "params": "grid", "test": "run"},
     "leaderboard": {"all_banks": "bank", "test": "run runs"}, "finetune": {"starts": "run runs", "params": "options"},
-    "export": {"file": "path", "no_proof": "proof", "no_certainty": "certainty"},
+    "export": {"file": "path", "no_proof": "proof", "no_certainty": "certainty", "no_seen": "seen"},
     "evaluate": {"dataset": "spec", "test_dataset": "test", "part": "split"}, "report": {"output": "path"},
 }  # fmt: skip
 """Other names of options in the functions; "all-of:DATASET" is a bank, as --all is."""

@@ -47,6 +47,18 @@ def test_images(spec: str) -> None:
         assert dataset.image(index).any()
 
 
+def test_an_image_comes_with_its_digest(spec: str) -> None:
+    """Whether the digests of all images are known before or not."""
+    dataset = load_dataset(spec)
+    index = len(dataset) // 2
+    found = [dataset.image_with_digest(index)]
+    dataset.fingerprint()
+    found.append(dataset.image_with_digest(index))
+    for image, checksum in found:
+        assert checksum == bytes(dataset.digests[index])
+        np.testing.assert_array_equal(image, dataset.image(index))
+
+
 def test_digest_is_of_content(spec: str, tmp_path: Path) -> None:
     dataset = load_dataset(spec)
     if spec.startswith("tfds:"):

@@ -243,7 +243,7 @@ def test_files_of_others_are_refused(run_of: RunOf, tmp_path: Path) -> None:
         parts = {name: archive.read(name) for name in archive.namelist()}
     for changed, text, error, message in (
         ("plain", None, ConfigError, "has no class names"),
-        ("newer", parts[MEMBER].replace(b'"version": 3', b'"version": 4'), FormatVersionError, "a newer one"),
+        ("newer", parts[MEMBER].replace(b'"version": 4', b'"version": 5'), FormatVersionError, "a newer one"),
         ("torn", parts[MEMBER][:50], ConfigError, "damaged"),
         (
             "resize",

@@ -15,6 +15,7 @@ from featurebank.words import counted
 if TYPE_CHECKING:
     from featurebank.certainty.measured import MeasuredCertainty
     from featurebank.grafting.evaluation import Evaluation
+    from featurebank.grafting.seen.overlap import Overlap
 
 _SPLITS = ("all", "train", "val", "test")
 _MATRIX = 12
@@ -63,10 +64,12 @@ def _print(evaluation: Evaluation) -> None:
         f"accuracy {evaluation.accuracy:.4f} (95 % interval {low:.4f} to {high:.4f}), loss {evaluation.loss:.4f}, "
         f"macro F1 {evaluation.macro_f1:.4f} on {counted(evaluation.images, 'image')}{of_groups}"
     )
+    if evaluation.seen is not None:
+        _print_seen(evaluation.seen)
     rows = [(one.name, one.images, _share(one.recall), _share(one.precision)) for one in evaluation.classes]
     print_table(("class", "images", "recall", "precision"), rows, right=("images", "recall", "precision"))
     if evaluation.certainty is not None:
-        _print_certainty(evaluation.certainty, evaluation.unlike)
+        _print_certainty(evaluation.certainty, evaluation)
     names = [one.name for one in evaluation.classes]
     if len(names) <= _MATRIX:
         print_table(
@@ -80,9 +83,30 @@ def _print(evaluation: Evaluation) -> None:
         echo(f"and {counted(len(wrong) - _SHOWN, 'more pair')}; --json prints the whole matrix")
 
 
-def _print_certainty(certainty: MeasuredCertainty, unlike: int | None) -> None:
+def _print_seen(seen: Overlap) -> None:
     from featurebank.cli.tables import print_table
 
+    if not seen.compared:
+        echo("whether the model has seen any of these images is unknown: its file has digests of too few of its images")
+    elif not seen.seen:
+        echo(f"the model has seen none of the {counted(seen.compared, 'image')}")
+    else:
+        parts = (("in training", seen.training), ("in validation", seen.validation), ("never", seen.unseen))
+        columns = ("seen by the model", "images", "accuracy", "95 % interval")
+        rows = [
+            (name, one.images, _share(one.accuracy), _interval(one.accuracy_interval))
+            for name, one in parts if one.images
+        ]  # fmt: skip
+        print_table(columns, rows, right=columns[1:])
+    if 0 < seen.compared < seen.images:
+        echo(f"these are a random sample: only {seen.compared} of {counted(seen.images, 'image')} could be compared")
+
+
+def _print_certainty(certainty: MeasuredCertainty, evaluation: Evaluation) -> None:
+    from featurebank.cli.tables import print_table
+
+    if certainty.images != evaluation.images:
+        echo(f"sets of classes and answers, on the {counted(certainty.images, 'unseen image')}:")
     columns = ("coverage asked for", "coverage", "95 % interval", "classes in a set", "empty sets")
     sets = [
         (f"{one.target:g}", f"{one.coverage:.4f}", _interval(one.interval), f"{one.size:.2f}", f"{one.empty:.1%}")
@@ -95,8 +119,8 @@ def _print_certainty(certainty: MeasuredCertainty, unlike: int | None) -> None:
         for one in certainty.answers
     ]  # fmt: skip
     print_table(names, answers, right=names)
-    if unlike is not None:
-        echo(f"unlike the training images: {unlike} of {counted(certainty.images, 'image')}")
+    if evaluation.unlike is not None:
+        echo(f"unlike the training images: {evaluation.unlike} of {counted(evaluation.images, 'image')}")
 
 
 def _interval(ends: tuple[float, float] | None) -> str:

@@ -42,13 +42,18 @@ _FORMATS = ("keras", "joined", "onnx", "openvino", "tflite")
     is_flag=True,
     help="Do not store what predict --coverage and --abstain-at-error need, and the features of the training images.",
 )
+@click.option(
+    "--no-seen",
+    is_flag=True,
+    help="Do not store digests of the training and validation images, by which evaluate tells them from others.",
+)
 @metric_option
 @banks_option
 @as_json
 @click.pass_obj
 def export(
     settings: Settings, /, run: str, file: Path, bank: str | None, *, no_proof: bool, no_certainty: bool,
-    as_json: bool, **values: Any,
+    no_seen: bool, as_json: bool, **values: Any,
 ) -> None:  # fmt: skip
     """Export a run as one model from images to probabilities.
 
@@ -59,7 +64,9 @@ def export(
     from featurebank.runs.selection import find_run
     from featurebank.runs.several import bank_of
 
-    options = ExportOptions(proof=not no_proof, certainty=not no_certainty, **without_defaults(values))
+    options = ExportOptions(
+        proof=not no_proof, certainty=not no_certainty, seen=not no_seen, **without_defaults(values)
+    )
     name, _ = format_to_write(file, options.format)  # before anything heavy is loaded
     banks = open_banks(settings, bank)
     reporter = settings.reporter()

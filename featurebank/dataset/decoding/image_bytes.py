@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
-from featurebank.dataset.decoding.decode import Facts, decode_expected
+from featurebank.dataset.decoding.decode import Facts, decode_expected, decode_with_facts
 from featurebank.dataset.decoding.levels import Depths, Levels
 from featurebank.dataset.fingerprint import reason
 from featurebank.errors import LostImageError
@@ -39,15 +39,24 @@ class ImageBytes(ABC):
         """Returns (height, width, 3) uint8; raises BadImageError, also if the digest is not the expected one."""
         return self._decoded(index, expected, levels)[0]
 
+    def image_with_digest(self, index: int, levels: Levels | None = None) -> tuple[np.ndarray, bytes]:
+        """Returns an image with the digest of its bytes, which are read once; raises BadImageError like `image`."""
+        data = self._read(index, None)
+        return self._noted(index, decode_with_facts(data, levels))[0], digest.of_bytes(data).encode()
+
     def facts(self, index: int, expected: bytes | None, levels: Levels | None = None) -> Facts:
         """Returns the properties of an image; raises BadImageError like `image`."""
         return self._decoded(index, expected, levels)[1]
 
     def _decoded(self, index: int, expected: bytes | None, levels: Levels | None) -> tuple[np.ndarray, Facts]:
+        return self._noted(index, decode_expected(self._read(index, expected), expected, levels))
+
+    def _read(self, index: int, expected: bytes | None) -> bytes:
         try:
-            data = self._bytes(index, expected)
+            return self._bytes(index, expected)
         except OSError as error:
             raise LostImageError(reason(error)) from error
-        result = decode_expected(data, expected, levels)
+
+    def _noted(self, index: int, result: tuple[np.ndarray, Facts]) -> tuple[np.ndarray, Facts]:
         self.depths.note(index, result[1].peak)
         return result

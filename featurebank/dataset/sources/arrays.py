@@ -56,6 +56,10 @@ class Arrays:
         colour = image.ndim == _COLOUR_NDIM - 1
         return as_expected(image.copy() if colour else np.repeat(image[:, :, np.newaxis], 3, axis=2), expected)
 
+    def image_with_digest(self, index: int, levels: Levels | None = None) -> tuple[np.ndarray, bytes]:
+        """Returns a copy of one image, with its digest."""
+        return self.image(index, None), self.digest(index).encode()
+
     def facts(self, index: int, expected: bytes | None, levels: Levels | None = None) -> Facts:
         """Returns the properties of an image, from the shape of the array."""
         height, width = self._images.shape[1:3]

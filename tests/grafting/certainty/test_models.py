@@ -13,6 +13,7 @@ from featurebank import export, extract, finetune, load_dataset, load_model, pre
 from featurebank.bank import Bank
 from featurebank.grafting.formats import FORMATS
 from featurebank.grafting.loaded_model import LoadedModel
+from featurebank.grafting.metadata import about_from_text, read_member
 from featurebank.runs.run import RunRecord
 from featurebank.system.progress import Reporter
 from featurebank.system.runtime import import_tensorflow
@@ -84,6 +85,10 @@ def test_a_fine_tune_compares_the_input_of_its_last_layer(
     assert certainty.likeness is not None
     assert certainty.images == 16
     assert "to decide when its training stops" in certainty.basis
+    saved = about_from_text(str(read_member(finetuned.saved_path)), finetuned.saved_path)
+    for seen in (model.about.seen, saved.seen):
+        assert seen is not None
+        assert (seen.training.images, seen.validation.images) == (24, 16)
     check(model, shown)
 
 

@@ -102,8 +102,8 @@ def test_a_model_that_stores_nothing_still_predicts(model: LoadedModel, file: Pa
     del text["certainty"]
     assert about_from_text(json.dumps({**text, "version": 2}), file).certainty is None, "a file of the last version"
     run = train_heads(bank, [{"kind": "logistic"}])[0]
-    without = export(run, file.with_name("without.fbmodel"), proof=False, certainty=False)
-    assert load_model(without).about.certainty is None
+    without = load_model(export(run, file.with_name("without.fbmodel"), proof=False, certainty=False, seen=False))
+    assert (without.about.certainty, without.about.seen) == (None, None)
 
 
 def test_metadata_of_strangers_are_checked(model: LoadedModel, file: Path) -> None:
@@ -128,6 +128,8 @@ def test_metadata_of_strangers_are_checked(model: LoadedModel, file: Path) -> No
     for name, value in (
         ("backbone", 5), ("metrics", "x"), ("any_size", "yes"), ("usage", None), ("run", 5), ("bank", []),
         ("further", [{"image_size": 32, "resize": 1}]), ("version", 10**999),
+        ("seen", 5), ("seen", []), ("seen", {"training": text["seen"]["training"]}),
+        ("seen", {**text["seen"], "validation": {"images": 10**6, "digests": "A" * 10**6}}),
         ("proof", {"images": 1, "difference": "x", "tolerance": 0.1}),
     ):  # fmt: skip
         with pytest.raises(FeatureBankError, match=r"is damaged \(\w+\)|install a newer one"):

@@ -70,7 +70,10 @@ class Stand:
         return self._shapes[tap]
 
 
-def specs(pipeline: Pipeline) -> list[HeadSpec]:
+@lru_cache
+def specs(study: str, number: int) -> list[HeadSpec]:
+    """The heads of a variant of a study."""
+    pipeline = big(study)[number].pipeline
     stand: Any = Stand(pipeline.extract)
     return expand(pipeline.heads.grid, stand, pipeline.heads.taps)
 
@@ -90,18 +93,18 @@ def phases_of(pipeline: Pipeline) -> list[str]:
 @pytest.mark.parametrize("name", BIG)
 def test_a_study_is_right_against_its_network(name: str) -> None:
     """Taps and cuts are layers, each head takes its tap, each phase trains something new."""
-    for variant in big(name):
+    for number, variant in enumerate(big(name)):
         pipeline = variant.pipeline
         section = pipeline.extract
         pipeline.extract.check(network_of(section.backbone, section.image_size, section.preprocessing))
-        assert specs(pipeline)
+        assert specs(name, number)
         if pipeline.finetune:
             assert phases_of(pipeline)
 
 
 def test_study_a_has_its_14_models() -> None:
     """Tap, learning rate, decay, dropout and dense layers of the study's table, in its order."""
-    (variant,) = big("study_a")
+    assert len(big("study_a")) == 1
     one, two, fresh = "conv5_block2_out", "conv5_block1_out", "conv4_block6_out"
     wanted = [
         ("tail", one, 5e-6, 0.001, 0.25, []),
@@ -120,7 +123,7 @@ def test_study_a_has_its_14_models() -> None:
         ("residual_stage", fresh, 1e-6, 0.001, 0.25, [1024, 2048, 2048]),
     ]
     found = {}
-    for spec in specs(variant.pipeline):
+    for spec in specs("study_a", 0):
         p = spec.params
         if spec.kind in {"tail", "residual_stage"}:
             key = (spec.kind, spec.tap, p["learning_rate"], p["decay"], p["dropout"], tuple(p["hidden_units"]))
@@ -143,7 +146,7 @@ def test_study_a_has_its_14_models() -> None:
 def test_study_b_has_its_three_regimes() -> None:
     """The network's own classifier on all of it frozen, on the last two Fire modules; then all layers."""
     variant, slow, sgd, adagrad = big("study_b")
-    own = [spec.params for spec in specs(variant.pipeline) if spec.params.get("pooling") == "class_maps"]
+    own = [spec.params for spec in specs("study_b", 0) if spec.params.get("pooling") == "class_maps"]
     told = [(p["cut"], p["optimizer"], p["learning_rate"], p["epochs"]) for p in own]
     assert {("fire9", "adam", 1e-4, 10), ("fire9", "adam", 1e-4, 20), ("fire7", "adam", 1e-4, 10)} < set(told)
     assert ("fire7", "adam", 1e-6, 10) in told
@@ -262,12 +265,13 @@ def test_slow_variants_are_variants() -> None:
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A function that runs a twin, once."""
+    """A function that runs a twin, once; what several twins have in common is made once, too."""
     done: dict[tuple[str, bool], list[VariantResult]] = {}
+    cache = tmp_path_factory.mktemp("cache")
 
     def run(name: str, *, slow: bool = False) -> list[VariantResult]:
         if (name, slow) not in done:
-            done[name, slow] = list(run_variants(variants(name, slow=slow), cache=tmp_path_factory.mktemp(name)))
+            done[name, slow] = list(run_variants(variants(name, slow=slow), cache=cache))
         return done[name, slow]
 
     with pytest.MonkeyPatch.context() as patch:

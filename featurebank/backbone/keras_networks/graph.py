@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,12 @@ class Graph:
 
 
 def graph_of(model: Any) -> Graph:
-    """Reads the graph of a functional Keras model."""
-    return graph_of_entries(model.get_config()["layers"])
+    """Reads the graph of a functional Keras model; the same model is read again only if layers were renamed."""
+    names = [operation.name for operation in model.operations]
+    known = _GRAPHS.get(model)
+    if known is None or known[0] != names:  # the configuration of all layers takes a second for large networks
+        known = _GRAPHS[model] = names, graph_of_entries(model.get_config()["layers"])
+    return known[1]
 
 
 def graph_of_entries(entries: Sequence[Mapping[str, Any]]) -> Graph:
@@ -35,6 +40,10 @@ def graph_of_entries(entries: Sequence[Mapping[str, Any]]) -> Graph:
         for source in sorted(names):
             followers[source].append(name)
     return Graph(_topological(sources, followers), followers)
+
+
+_GRAPHS: WeakKeyDictionary[Any, tuple[list[str], Graph]] = WeakKeyDictionary()
+"""The graphs of models that were read, with the names of their layers at that time."""
 
 
 def output_of(model: Any, name: str) -> Any:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import forks
 import pytest
 from commands import run_command
 
@@ -37,10 +37,8 @@ def run(cache: Path, *words: str) -> tuple[Any, bool]:
     """
     page = ["--set", f"report.output={str(cache.with_suffix('.html'))!r}"]
     environment = {name: value for name, value in os.environ.items() if name != "FEATUREBANK_CACHE"}
-    done = subprocess.run(
-        [sys.executable, "-c", WATCHED, "--cache", str(cache), "run", str(QUICKSTART), "--json", *page, *words],
-        capture_output=True, text=True, env=environment, check=True,
-    )  # fmt: skip
+    command = ["--cache", str(cache), "run", str(QUICKSTART), "--json", *page, *words]
+    done = forks.run([sys.executable, "-c", WATCHED, *command], env=environment, check=True)
     return json.loads(done.stdout), done.stderr.splitlines()[-1] == "True"
 
 

@@ -204,7 +204,7 @@ def test_the_cuts_of_a_backbone(place: Path) -> None:
     assert 0 < cuts["block4_pool"]["remaining_work"] < 1
 
 
-def test_upkeep(place: Path, tmp_path: Path) -> None:
+def test_upkeep(place: Path, tmp_path: Path, pixels: Any) -> None:
     listed = answer("cache", "ls", cwd=place)
     assert [entry["images"] for entry in listed] == [60]
     shown = answer("cache", "show", cwd=place)

@@ -22,7 +22,8 @@ def test_cut_points_of_a_graph_with_a_skip() -> None:
     branch = keras.layers.Conv2D(4, 3, padding="same", name="branch")(first)
     joined = keras.layers.Add(name="joined")([first, branch])
     last = keras.layers.Conv2D(5, 1, strides=2, name="last")(keras.layers.ReLU(name="joined_out")(joined))
-    cuts = {cut.name: cut for cut in cut_points(keras.Model(image, last))}
+    model = keras.Model(image, last)
+    cuts = {cut.name: cut for cut in cut_points(model)}
     assert list(cuts) == ["first", "joined_out", "last"]
     works = [64 * 12, 64 * 9 * 16, 16 * 20]
     assert cuts["first"].remaining_work == pytest.approx(sum(works[1:]) / sum(works))
@@ -30,6 +31,8 @@ def test_cut_points_of_a_graph_with_a_skip() -> None:
     assert cuts["last"].remaining_work == 0
     assert cuts["joined_out"].shape == (8, 8, 4)
     assert cuts["joined_out"].bytes_per_image_float16 == 8 * 8 * 4 * 2
+    model.get_layer("first").name = "renamed"
+    assert [cut.name for cut in cut_points(model)] == ["renamed", "joined_out", "last"], "layers that were renamed are read again"
 
 
 def test_resnet50(resnet) -> None:

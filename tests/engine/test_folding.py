@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from small_networks import small
 
-from featurebank import load_backbone
 from featurebank.engine.folding import folded_values
 from featurebank.system.runtime import import_tensorflow
 from tests.engine.conftest import difference, images
@@ -58,8 +58,7 @@ def count_folded(model: Any) -> int:
     ],
 )
 def test_families(name: str, normalisations: int) -> None:
-    backbone = load_backbone(name, weights="random:0", image_size=32)
-    model = backbone.tap_model(["pooled", "map"])
+    model = small(name).tap_model(["pooled", "map"])
     batch = images(2).astype(np.float32)
     before, after = plain(model, batch), folded(model, batch)
     assert all(difference(after[tap], before[tap]) <= 1e-5 for tap in before)

@@ -36,6 +36,15 @@ def optimizer_of(head: Any, steps: int) -> Any:
     return makers[head.optimizer]()
 
 
+def batches(head: Any, *arrays: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
+    """Yields the batches of a head's epochs for ever: one `fit` of Keras for all epochs, which begins only once."""
+    random = np.random.default_rng(head.random_state)
+    while True:
+        order = random.permutation(len(arrays[0]))
+        for start in range(0, len(order), head.batch_size):
+            yield tuple(array[order[start : start + head.batch_size]] for array in arrays)
+
+
 def fit(model: Any, head: Any, X: np.ndarray, y: np.ndarray) -> Any:
     """Trains a model, which ends with a softmax, on a head's batches."""
     import keras
@@ -47,14 +56,12 @@ def fit(model: Any, head: Any, X: np.ndarray, y: np.ndarray) -> Any:
     plateau = keras.callbacks.ReduceLROnPlateau(
         "loss", factor=head.plateau_factor, patience=head.plateau_patience, min_lr=head.plateau_floor
     )
-    weights = dict(enumerate(head.class_weights(positions, len(classes)))) if head.class_weight is not None else None
-    random = np.random.default_rng(head.random_state)
-    for epoch in range(head.epochs):
-        order = random.permutation(len(X))
-        model.fit(
-            X[order], targets[positions[order]], head.batch_size, epochs=epoch + 1, initial_epoch=epoch, shuffle=False,
-            verbose=0, class_weight=weights, callbacks=[plateau] if head.schedule == "plateau" else [],
-        )  # fmt: skip
+    weights = head.class_weights(positions, len(classes)) if head.class_weight is not None else np.ones(len(classes))
+    model.fit(
+        batches(head, X, targets[positions], weights[positions].astype(np.float32)), epochs=head.epochs,
+        steps_per_epoch=-(-len(X) // head.batch_size), verbose=0, shuffle=False,
+        callbacks=[plateau] if head.schedule == "plateau" else [],
+    )  # fmt: skip
     return model
 
 
@@ -70,17 +77,8 @@ def fit_watched(
 
     classes, positions = np.unique(y, return_inverse=True)
     targets = np.eye(len(classes), dtype=np.float32)
-    random = np.random.default_rng(head.random_state)
-
     weights = head.class_weights(positions, len(classes), classes.tolist()).astype(np.float32)[positions]
     weights = weights if sample_weight is None else weights * sample_weight.astype(np.float32)
-
-    def batches() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        while True:
-            order = random.permutation(len(X))
-            for start in range(0, len(X), head.batch_size):
-                rows = order[start : start + head.batch_size]
-                yield X[rows], targets[positions[rows]], weights[rows]
 
     steps = -(-len(X) // head.batch_size)
     loss = keras.losses.CategoricalCrossentropy(label_smoothing=head.label_smoothing)
@@ -91,7 +89,8 @@ def fit_watched(
     )
     held = validation[0], targets[np.searchsorted(classes, validation[1])]
     found = model.fit(
-        batches(), validation_data=held, epochs=head.epochs, steps_per_epoch=steps, verbose=0, shuffle=False,
+        batches(head, X, targets[positions], weights), validation_data=held, epochs=head.epochs,
+        steps_per_epoch=steps, verbose=0, shuffle=False,
         callbacks=[stopping, plateau] if head.schedule == "plateau" else [stopping],
     )  # fmt: skip
     return {**found.history, "best_epoch": stopping.best_epoch + 1}

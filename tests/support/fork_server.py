@@ -13,6 +13,7 @@ import json
 import os
 import runpy
 import selectors
+import shutil
 import signal
 import socket
 import sys
@@ -117,6 +118,10 @@ if __name__ == "__main__":
         importlib.import_module(name)
     gc.collect()
     gc.freeze()
-    asked = served(socket.socket(fileno=int(sys.argv[1])))
+    with socket.socket(fileno=int(sys.argv[1])) as entrance:
+        path = Path(entrance.getsockname())
+        asked = served(entrance)
     if asked:
         become(**asked)
+    else:
+        shutil.rmtree(path.parent)

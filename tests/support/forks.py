@@ -27,8 +27,7 @@ SUPPORT = Path(__file__).resolve().parent
 @functools.cache
 def _server() -> str:
     """Starts the server of this process; returns the path of its socket."""
-    folder = tempfile.TemporaryDirectory(prefix="forks-")
-    path = str(Path(folder.name, "socket"))
+    path = str(Path(tempfile.mkdtemp(prefix="forks-"), "socket"))  # the server removes the folder at its end
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
         listener.listen()
@@ -40,7 +39,6 @@ def _server() -> str:
         assert process.stdin
         process.stdin.close()
         process.wait()
-        folder.cleanup()
 
     atexit.register(end)
     return path

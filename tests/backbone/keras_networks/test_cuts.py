@@ -32,7 +32,7 @@ def test_cut_points_of_a_graph_with_a_skip() -> None:
     assert cuts["joined_out"].shape == (8, 8, 4)
     assert cuts["joined_out"].bytes_per_image_float16 == 8 * 8 * 4 * 2
     model.get_layer("first").name = "renamed"
-    assert [cut.name for cut in cut_points(model)] == ["renamed", "joined_out", "last"], "layers that were renamed are read again"
+    assert [cut.name for cut in cut_points(model)] == ["renamed", "joined_out", "last"], "renamed layers are read again"
 
 
 def test_resnet50(resnet) -> None:

@@ -10,12 +10,14 @@ import numpy as np
 
 from featurebank.backbone.resize import resize_image
 from featurebank.bank import Bank
+from featurebank.bank.vectors import positions_in
 from featurebank.certainty.likeness import Likeness
 from featurebank.certainty.record import Certainty
 from featurebank.dataset.decoding.decode import in_flight
 from featurebank.dataset.decoding.levels import parse_levels
 from featurebank.errors import DatasetError, FeatureBankError, HeadWarning
 from featurebank.extraction.source_images import source_dataset, unchanged
+from featurebank.fitting.weights import training_images
 from featurebank.grafting.certainty.embedding import averaged, last_input, outputs_of, with_embedding
 from featurebank.runs.doubts import groups_at
 from featurebank.runs.run import RunRecord, load_runs
@@ -46,7 +48,7 @@ def calibrated(
         The record; None if there are no validation images, or those of a fine-tune cannot be read again.
     """
     without = "so the model cannot say when it is not sure (predict --coverage, --abstain-at-error)"
-    positions = _sample(np.flatnonzero(bank.splits() == "val"), VALIDATION)
+    positions = _sample(positions_in(bank, "val"), VALIDATION)
     if not len(positions):
         reporter.warn(f"'{bank.name}' has no validation images, {without}", HeadWarning)
         return None
@@ -95,7 +97,7 @@ def validation_probabilities(bank: Bank, run: RunRecord, head: Any, positions: n
 
 
 def _of_head(bank: Bank, run: RunRecord, head: Any, positions: np.ndarray, operation: str) -> Certainty:
-    train = _sample(np.flatnonzero(bank.splits() == "train")[: run.sample], TRAINING)
+    train = _sample(training_images(bank, positions_in(bank, "train"), run.sample).positions, TRAINING)
     labels, groups = bank.labels(), groups_at(bank, positions)
     rows = [_vectors(bank, run, head, places) for places in (train, positions)]
     likeness = Likeness.of(rows[0], labels[train], rows[1], groups)

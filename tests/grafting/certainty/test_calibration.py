@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,9 @@ import pytest
 from featurebank import export, load_model, predict, train_heads
 from featurebank.bank import Bank
 from featurebank.certainty.conformal import class_sets
+from featurebank.certainty.likeness import Likeness
 from featurebank.certainty.scores import doubts
+from featurebank.grafting.certainty.calibration import calibrated
 from featurebank.grafting.formats import FORMATS
 from featurebank.grafting.loaded_model import LoadedModel
 from featurebank.runs.run import RunRecord
@@ -56,3 +59,19 @@ def test_every_format_says_the_same(name: str, run: RunRecord, bank: Bank, shown
     noise = np.random.default_rng(0).integers(0, 256, (4, 14, 14, 3), np.uint8)
     assert model.unlike(noise).tolist() == load_model(tmp_path / f"model{FORMATS[name].suffix}").unlike(noise).tolist()
     assert model.predict_sets(noise, 0.9).shape == (4, 3)
+
+
+def test_likeness_is_to_the_images_that_the_head_was_trained_on(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
+    train, val = (np.flatnonzero(bank.splits() == split) for split in ("train", "val"))
+    weights = np.ones(len(bank))
+    weights[train[:5]] = 0.0
+    monkeypatch.setattr(Bank, "weight_column", "w")
+    monkeypatch.setattr(Bank, "_weights", lambda _: weights)
+    run = train_heads(bank, [{"kind": "ridge"}])[0]
+    certainty = calibrated(bank, replace(run, sample=20), run.load())
+    assert certainty is not None
+    assert certainty.likeness is not None
+    X, labels = bank.features(run.tap), bank.labels()
+    expected = Likeness.of(X[train[5:25]], labels[train[5:25]], X[val], None)
+    for found, right in zip(certainty.likeness.compare(X), expected.compare(X), strict=True):
+        np.testing.assert_array_equal(found, right)

@@ -401,7 +401,6 @@ COVERED_BY = {
     "bank/pages/stored_items.py": "bank/pages/test_item_runs.py",
     "bank/maintenance/sharing.py": "extraction/test_together.py",
     # The contract suite of datasets reads each kind of source.
-    "dataset/fingerprint.py": "dataset/test_fingerprint_cache.py",
     "dataset/unlabelled.py": "api/test_transformer.py",
     "extraction/unlabelled_features.py": "api/test_transformer.py",
     "dataset/values/arrays.py": "dataset/values/test_catalog.py",

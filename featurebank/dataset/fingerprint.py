@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
@@ -19,6 +20,9 @@ Stamp = tuple[int, int, int, int]
 
 _CHUNK = 256
 _MOST_THREADS = 32
+_FIRST, _SLOW_S = 8, 0.01
+"""If the first images take longer each, in seconds, they come from a server or a slow disk: what waits is done by many
+threads, in parts of this size, so that progress shows."""
 _Part = tuple[list[bytes], list[tuple[int, str]]]
 
 
@@ -155,9 +159,15 @@ def _part(pixels: Digested, start: int, stop: int) -> _Part:
 
 
 def _parts(pixels: Digested, count: int) -> Iterator[_Part]:
-    spans = [(start, min(start + _CHUNK, count)) for start in range(0, count, _CHUNK)]
+    first = min(_FIRST, count) if pixels.in_threads else 0
+    began = time.perf_counter()
+    if first:
+        yield _part(pixels, 0, first)
+    slow = time.perf_counter() - began > first * _SLOW_S
+    size = _FIRST if pixels.in_threads and slow else _CHUNK
+    spans = [(start, min(start + size, count)) for start in range(first, count, size)]
     if not pixels.in_threads:
         yield from (_part(pixels, *span) for span in spans)
         return
-    count = min(_MOST_THREADS, 2 * threads())  # half of the time they wait for the disk
-    yield from ordered_map(lambda span: _part(pixels, *span), spans, name="fingerprint", count=count)
+    workers = _MOST_THREADS if slow else min(_MOST_THREADS, 2 * threads())  # a disk takes half of their time
+    yield from ordered_map(lambda span: _part(pixels, *span), spans, name="fingerprint", count=workers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -61,7 +62,10 @@ def test_every_format_says_the_same(name: str, run: RunRecord, bank: Bank, shown
     assert model.predict_sets(noise, 0.9).shape == (4, 3)
 
 
-def test_likeness_is_to_the_images_that_the_head_was_trained_on(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_likeness_is_to_the_images_that_the_head_was_trained_on(
+    bank: Bank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bank = Bank(shutil.copytree(bank.path, tmp_path / bank.path.name))
     train, val = (np.flatnonzero(bank.splits() == split) for split in ("train", "val"))
     weights = np.ones(len(bank))
     weights[train[:5]] = 0.0

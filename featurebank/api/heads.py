@@ -190,8 +190,9 @@ def select(
         found = as_runs(runs, "leaderboard", shown)
         by = metric_of_runs(metric, found)
         found = scored(found, by, shown)
-        protocol = requested_protocol(folds, bank_of(found[0])) if found else None
-    return Run.of(choose_run(found, folds=protocol, rule="one-se" if one_se else rule, metric=by))
+        if isinstance(folds, str):
+            folds = requested_protocol(folds, bank_of(found[0])) if found else None
+    return Run.of(choose_run(found, folds=folds, rule="one-se" if one_se else rule, metric=by))
 
 
 @checked

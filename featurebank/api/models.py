@@ -254,7 +254,7 @@ def evaluate(
     Example:
         >>> evaluation = evaluate("flowers.keras", "photos", split="test")
         >>> evaluation.images, evaluation.accuracy, evaluation.seen.training.images
-        (36, 1.0, 0)
+        (6, 1.0, 0)
     """
     with showing(progress, reporter) as shown:
         loaded = model if isinstance(model, LoadedModel) else read_model(as_path(model))

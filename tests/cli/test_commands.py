@@ -210,7 +210,7 @@ def test_upkeep(place: Path, tmp_path: Path, pixels: Any) -> None:
     shown = answer("cache", "show", cwd=place)
     assert shown["recipe"]["image_size"] == 32
     assert shown["skipped"][0]["id"] == "class0/broken.jpg"
-    featurebank("--cache", tmp_path, *EXTRACT, "--dataset", "photos", "--image-size", "40", cwd=place)
+    featurebank("--cache", tmp_path, *EXTRACT[:-1], "40", "--dataset", "photos", cwd=place)
     other = str(next(tmp_path.glob("*px-*")))
     assert answer("cache", "show", "--than", other, cwd=place)["differs"] == {"image_size": [32, 40]}
     featurebank("--cache", tmp_path, "cache", "rm", Path(other).name, "--yes", cwd=place)

@@ -45,11 +45,11 @@ if (directory / "on").exists():
     slices._LEAST_IMAGES = 4
     target.load_engine = lambda name, backbone, taps, **options: Engine(taps)
     read = folder.Files._bytes
-    def reading(self, index):
+    def reading(self, index, expected):
         path = self.path(index)
         if (directory / "poison").exists() and Path(path).name == (directory / "poison").read_text():
             os.kill(os.getpid(), signal.SIGKILL)
-        return read(self, index)
+        return read(self, index, expected)
     folder.Files._bytes = reading
 """
 """Runs as each local worker starts: with the engine of the fixture `pixels`, and an image that ends its worker."""

@@ -18,7 +18,8 @@ from featurebank.dataset.remote.image_store import find_image, keep_image
 pytestmark = pytest.mark.heavy
 
 Ask = Callable[..., Any]
-EXTRACT = ("extract", "--backbone", "efficientnet_lite0", "--weights", "random:0", "--image-size", "32")
+ANY_SIZE = ("extract", "--backbone", "efficientnet_lite0", "--weights", "random:0")
+EXTRACT = (*ANY_SIZE, "--image-size", "32")
 
 
 @pytest.fixture
@@ -141,8 +142,8 @@ def test_a_bank_under_its_old_name_is_used_and_extended(ask: Ask, photos: Path, 
 @pytest.mark.usefixtures("pixels")
 @pytest.mark.parametrize("wide", [80, 120])
 def test_ls_fits_the_terminal(ask: Ask, photos: Path, monkeypatch: pytest.MonkeyPatch, wide: int) -> None:
-    for more in ((), ("--views", 2, "--augment", "flip"), ("--image-size", 48)):
-        ask(*EXTRACT, "--dataset", photos, *more)
+    for more in (("--image-size", 32), ("--image-size", 32, "--views", 2, "--augment", "flip"), ("--image-size", 48)):
+        ask(*ANY_SIZE, "--dataset", photos, *more)
     ask("heads", "--bank", "photos", "--head", "ridge", code=1)
     best = ask("heads", "--head", "ridge", "--json")["runs"][0]["metrics"]["val"]["accuracy"]
     monkeypatch.setattr("featurebank.cli.tables._WIDTH", wide)
@@ -211,7 +212,7 @@ def test_verify_computes_canaries_anew(ask: Ask, photos: Path) -> None:
 def test_verify_looks_at_the_whole_cache(ask: Ask, photos: Path, tmp_path: Path) -> None:
     """Also at a bank that was not used last, and goes on where one has no readable manifest."""
     first = Path(ask(*EXTRACT, "--dataset", photos, "--json")["bank"])
-    second = Path(ask(*EXTRACT, "--dataset", photos, "--image-size", 48, "--json")["bank"])
+    second = Path(ask(*ANY_SIZE, "--dataset", photos, "--image-size", 48, "--json")["bank"])
     shard = next(first.glob("shard-*"))
     shard.write_bytes(shard.read_bytes()[:-1] + b"!")
     (second / "manifest.json").write_text("{")

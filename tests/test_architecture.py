@@ -452,7 +452,6 @@ COVERED_BY = {
     "training/activations.py": "heads/neural/test_together.py",
     "training/loop.py": "heads/neural/test_together.py",
     "training/optimizers.py": "heads/neural/test_together.py",
-    "training/programs/compilation.py": "heads/neural/test_together.py",
     "training/programs/dense.py": "heads/neural/test_together.py",
     "training/programs/layers.py": "heads/neural/test_together.py",
     "training/programs/losses.py": "heads/neural/test_together.py",

@@ -90,7 +90,7 @@ def fit_watched(
     held = validation[0], targets[np.searchsorted(classes, validation[1])]
     found = model.fit(
         batches(head, X, targets[positions], weights), validation_data=held, epochs=head.epochs,
-        steps_per_epoch=steps, verbose=0, shuffle=False,
+        steps_per_epoch=steps, verbose=0, shuffle=False, validation_batch_size=len(held[0]),
         callbacks=[stopping, plateau] if head.schedule == "plateau" else [stopping],
     )  # fmt: skip
     return {**found.history, "best_epoch": stopping.best_epoch + 1}

@@ -68,13 +68,13 @@ def keras_course(head: TailHead, backbone: Backbone, X: np.ndarray, y: np.ndarra
     [
         pytest.param({"batch_norm": "train"}, marks=pytest.mark.slow),  # its parts are in the next three
         {"batch_norm": "frozen", "hidden_units": [8], "optimizer": "sgd", "momentum": 0.9},
-        {"init": "fresh", "batch_norm": "train", "pooling": "max"},
+        # of a step, XLA compiles the optimizer alone: all of them in tests/training/programs/test_compilation.py
+        pytest.param({"init": "fresh", "batch_norm": "train", "pooling": "max"}, marks=pytest.mark.xla),
         {"train_from": "last", "pooling": "flatten", "optimizer": "sgd"},
         {"pooling": "class_maps", "optimizer": "sgd"},
     ],
     ids=str,
 )
-@pytest.mark.xla
 def test_the_losses_are_those_of_keras_from_images(
     options: dict[str, Any], images: Any, maps: np.ndarray, inverted: Backbone
 ) -> None:

@@ -63,10 +63,14 @@ def same(one: MapHead, other: MapHead, tolerance: float = 1e-5) -> None:
 
 
 @pytest.mark.parametrize(
-    "name",  # the study's layers are in the other cases too
-    [pytest.param(name, marks=[pytest.mark.slow] if name == "study D" else []) for name in IN_COMPANY],
+    "name",
+    [
+        pytest.param("study D", marks=[pytest.mark.slow, pytest.mark.xla]),  # its layers are in the next case too
+        pytest.param("several convolutions, sgd, standardised", marks=pytest.mark.xla),
+        "attention",
+        "gem",
+    ],
 )
-@pytest.mark.xla
 def test_in_company_as_alone(name: str, hard_maps: Any) -> None:
     together, alone = IN_COMPANY[name](), IN_COMPANY[name]()
     assert len({program_key(head) for head in together}) == 1, "or this would compare nothing"
@@ -166,7 +170,7 @@ def keras_model(head: ConvHead, shape: tuple[int, ...], classes: int) -> Any:
 @pytest.mark.parametrize(
     "head",
     [
-        ConvHead(**STUDY_D, learning_rate=0.01, epochs=3),
+        pytest.param(ConvHead(**STUDY_D, learning_rate=0.01, epochs=3), marks=pytest.mark.xla),
         ConvHead(**{**SMALL, "conv_batch_norm": False}, learning_rate=0.05, epochs=3, optimizer="sgd", momentum=0.9),
         ConvHead(
             **{**SMALL, "filters": [4, 3], "conv_batch_norm": "after"}, kernel_size=[3, 2], padding="same",
@@ -178,7 +182,6 @@ def keras_model(head: ConvHead, shape: tuple[int, ...], classes: int) -> Any:
     ],
     ids=lambda head: "-".join(f"{k}={v}" for k, v in head.get_params().items() if v != getattr(type(head)(), k)),
 )  # fmt: skip
-@pytest.mark.xla
 def test_it_is_what_keras_trains(head: ConvHead, hard_maps: Any) -> None:
     assert len(hard_maps.X) % 32, "the last batch is meant to be a partial one"
     head.fit(hard_maps.X, hard_maps.y)  # no validation data: the last weights, as in Keras
@@ -189,11 +192,10 @@ def test_it_is_what_keras_trains(head: ConvHead, hard_maps: Any) -> None:
     assert head.n_parameters_ == numbers
 
 
-@pytest.mark.xla
 def test_its_course_is_that_of_keras_with_early_stopping(hard_maps: Any) -> None:
     head = ConvHead(
-        **{**SMALL, "conv_batch_norm": False}, learning_rate=0.02, epochs=12, patience=2, l1=0.003, l2=0.02,
-        label_smoothing=0.1, hidden_units=6,
+        **{**SMALL, "conv_batch_norm": False, "batch_size": 64}, learning_rate=0.02, epochs=8, patience=2,
+        l1=0.003, l2=0.02, label_smoothing=0.1, hidden_units=6,
     ).fit(hard_maps.X, hard_maps.y, hard_maps.validation)  # fmt: skip
     model = keras_model(head, (7, 7, 2), 3)
     expected = by_keras.fit_watched(model, head, hard_maps.X, hard_maps.y, hard_maps.validation)

@@ -93,8 +93,7 @@ CASES: dict[str, tuple[type[NeuralHead], int, list[dict[str, Any]]]] = {
 """A class, the number of augmented views, and the options of heads of one program."""
 
 
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.xla
+@pytest.mark.parametrize("case", [pytest.param(case, marks=[pytest.mark.xla] * (case == "mlp")) for case in CASES])
 def test_blocks_give_the_head_that_memory_gives(vector_bank: Callable[..., Bank], case: str) -> None:
     kind, views, options = CASES[case]
     bank = vector_bank(dtype="float16", views=views)

@@ -90,8 +90,9 @@ def test_the_quickstart_again_does_nothing_and_imports_no_tensorflow(cache: Path
 
 
 @pytest.fixture
-def run_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
-    """Runs the quickstart in this process; returns its JSON."""
+def run_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
+    """Runs the quickstart in this process; returns its JSON. The report lies in the directory of the test."""
+    monkeypatch.chdir(tmp_path)
 
     def run(cache: Path, *words: str) -> Any:
         command = ("--cache", cache, "run", QUICKSTART, "--json", *words)

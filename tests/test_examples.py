@@ -16,6 +16,8 @@ from PIL import Image
 
 import featurebank
 
+pytestmark = pytest.mark.heavy
+
 PACKAGE = Path(featurebank.__file__).parent
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 FLOWERS = {"daisy": (230, 220, 120), "rose": (200, 40, 60), "tulip": (90, 60, 200)}

@@ -24,6 +24,8 @@ from featurebank.extraction import Extraction, ExtractOptions, run_extraction, r
 from featurebank.extraction.cut_budget import row_bytes
 from featurebank.extraction.plan import BankPlan, Planner, group_by_taps
 
+pytestmark = pytest.mark.heavy
+
 DIGESTS = st.sets(st.integers(0, 12)).map(
     lambda numbers: np.array([f"{n:032x}".encode() for n in sorted(numbers)], "S32")
 )

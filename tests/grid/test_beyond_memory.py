@@ -25,6 +25,8 @@ from featurebank.runs.leaderboard import run_rows
 from featurebank.runs.refitting import images_of, refitted_head
 from featurebank.runs.run import load_runs
 
+pytestmark = pytest.mark.heavy
+
 STREAMED = ["ridge", "lda", "nearest_mean", "logistic"]
 
 

@@ -11,6 +11,8 @@ from featurebank import read_variants, run_pipeline, run_variants
 from featurebank.errors import ConfigError
 from featurebank.pipeline import plan_variants
 
+pytestmark = pytest.mark.heavy
+
 
 @pytest.fixture
 def study(tmp_path: Path, photos: Path, pixels: list[PixelEngine], monkeypatch: pytest.MonkeyPatch) -> Path:

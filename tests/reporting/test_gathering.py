@@ -49,6 +49,8 @@ from featurebank.runs.run import RunRecord, load_runs
 from featurebank.runs.selection import choose_run
 from featurebank.words import percent
 
+pytestmark = pytest.mark.heavy
+
 Section = TypeVar("Section")
 ORDER = [
     WhatRan,

@@ -19,6 +19,8 @@ from featurebank.errors import ConfigError, UnknownNameError, WeightsError
 from featurebank.system.imports.openvino import import_openvino
 from tests.support.onnx_networks import Network, cnn, vit
 
+pytestmark = pytest.mark.heavy
+
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:

@@ -18,6 +18,8 @@ from featurebank.backbone.keras_networks.work import multiply_adds
 from featurebank.backbone.structure.features import MOST_LEFT_OUT
 from featurebank.errors import ConfigError, HeadError
 
+pytestmark = pytest.mark.heavy
+
 KINDS = {
     "class token": {"depth": 2},
     "registers, hybrid stem, added by +": {"prefix": 5, "stem": "hybrid", "style": "ops"},

@@ -12,6 +12,8 @@ from featurebank.backbone.keras_networks.tokens import NetworkTokens, tokens_of
 from featurebank.backbone.outline import TokenLayout
 from featurebank.backbone.structure.features import last_features
 
+pytestmark = pytest.mark.heavy
+
 
 def tokens(model: keras.Model) -> NetworkTokens:
     return tokens_of(model, last_features(nodes_of(model), "m", ""))

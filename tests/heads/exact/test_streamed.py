@@ -24,6 +24,8 @@ from featurebank.heads.exact.streamed import StreamedShared
 from featurebank.heads.streamed.passes import Passes
 from featurebank.heads.streamed.vectors import StoredVectors
 
+pytestmark = pytest.mark.heavy
+
 Specs = Sequence[tuple[str, dict[str, Any]]]
 
 SPECS: Specs = [

@@ -370,6 +370,7 @@ def leaky_bank(leaky: Path, tmp_path: Path, lite: Backbone, pixels: list[PixelEn
 
 @pytest.fixture(autouse=True)
 def one_thread(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Trains heads with one thread: on data as small as these, several wait for each other."""
-    if request.path.relative_to(ROOT / "tests").parts[0] in {"advice", "fitting", "grid", "heads", "runs", "training"}:
+    """Computes with one thread: on data as small as these, several wait for each other."""
+    rooms = {"advice", "docs", "fitting", "grid", "heads", "runs", "training"}
+    if request.path.relative_to(TESTS).parts[0] in rooms:
         monkeypatch.setattr("featurebank.system.runtime._threads", 1)

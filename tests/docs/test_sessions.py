@@ -19,7 +19,7 @@ import pytest
 from agreement import FLAGS, agrees, comparable
 from made_photos import save_photos
 from page_blocks import Block, Command, blocks_of, commands_of
-from remembering import remember_features
+from remembering import remember_features, remember_heads
 from shell import Shell
 
 from featurebank import doctor
@@ -45,6 +45,7 @@ def directory(tmp_path: Path, made_photos: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.delenv("FEATUREBANK_CACHE", raising=False)
     monkeypatch.syspath_prepend(tmp_path)
     remember_features(monkeypatch)
+    remember_heads(monkeypatch)
     monkeypatch.setattr("featurebank.doctor._tensorflow", TENSORFLOW)
     before = dict(os.environ)
     yield tmp_path

@@ -1,9 +1,11 @@
-"""Engines that remember the features of each image, so that many tests with the same images compute them once."""
+"""Features of images and trained heads that many tests need: each is computed once a process."""
 
 from __future__ import annotations
 
 import hashlib
+import pickle
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,10 @@ from immediate import Immediate
 
 from featurebank.backbone import Backbone
 from featurebank.engine.catalog import Engine, load_engine
+from featurebank.fitting.data import TrainingData
+from featurebank.fitting.fit import fit_heads
+from featurebank.fitting.fitted import Fitted, OnFitted
+from featurebank.fitting.spec import HeadSpec
 from featurebank.system.digest import of_recipe
 
 
@@ -83,3 +89,49 @@ def remember_features(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("featurebank.extraction.target.load_engine", load)
     patch.setattr("featurebank.extraction.estimate.load_engine", load)
     patch.setattr("featurebank.extraction.estimate.CALIBRATION_S", 0.1)  # a rate says nothing here
+
+
+_FITS: dict[bytes, list[bytes]] = {}
+"""Of each call of `fit_heads` the position and the result of each head, pickled, in the order of their ends."""
+
+
+def remember_heads(patch: pytest.MonkeyPatch) -> None:
+    """Lets grids take heads that an earlier test of this process has trained on the same features; all else stays.
+
+    What a test itself has trained is trained again: a page may show that a second training gives the same.
+    """
+    earlier = dict(_FITS)
+
+    def fit(specs: Sequence[tuple[HeadSpec, int]], data: TrainingData, on_fitted: OnFitted) -> None:
+        key = _key(specs, data)
+        if key in earlier:
+            for result in earlier[key]:
+                on_fitted(*pickle.loads(result))
+            return
+        results: list[bytes] = []
+
+        def fitted(position: int, one: Fitted) -> None:
+            results.append(pickle.dumps((position, one)))
+            on_fitted(position, one)
+
+        fit_heads(specs, data, fitted if key else on_fitted)
+        if key:
+            _FITS[key] = results
+
+    patch.setattr("featurebank.grid.worker.fit_heads", fit)
+
+
+def _key(specs: Sequence[tuple[HeadSpec, int]], data: TrainingData) -> bytes | None:
+    """Returns a digest of all that heads are trained from; None for heads of users, and for features in the bank."""
+    arrays = [data.X, data.y, data.X_val, data.y_val, *data.views, data.weights, data.groups_val]
+    given = [array for array in arrays if array is not None]
+    ours = all(spec.kind.isidentifier() for spec, _ in specs)
+    if not ours or not data.reference or not all(isinstance(array, np.ndarray) for array in given):
+        return None
+    scaling = None if data.scaling is None else pickle.dumps(data.scaling)
+    words = (specs, replace(data.reference, place=""), data.tap, data.class_names, scaling)
+    digest = hashlib.blake2b(repr(words).encode())
+    for array in given:
+        digest.update(repr((array.shape, array.dtype)).encode())
+        digest.update(np.ascontiguousarray(array))
+    return digest.digest()

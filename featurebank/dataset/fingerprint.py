@@ -159,15 +159,20 @@ def _part(pixels: Digested, start: int, stop: int) -> _Part:
 
 
 def _parts(pixels: Digested, count: int) -> Iterator[_Part]:
-    first = min(_FIRST, count) if pixels.in_threads else 0
-    began = time.perf_counter()
-    if first:
-        yield _part(pixels, 0, first)
-    slow = time.perf_counter() - began > first * _SLOW_S
-    size = _FIRST if pixels.in_threads and slow else _CHUNK
-    spans = [(start, min(start + size, count)) for start in range(first, count, size)]
     if not pixels.in_threads:
-        yield from (_part(pixels, *span) for span in spans)
+        yield from (_part(pixels, *span) for span in _spans(0, count, _CHUNK))
         return
-    workers = _MOST_THREADS if slow else min(_MOST_THREADS, 2 * threads())  # a disk takes half of their time
+    first = min(_FIRST, count)
+    began = time.perf_counter()
+    part = _part(pixels, 0, first)
+    if time.perf_counter() - began > first * _SLOW_S:
+        size, workers = _FIRST, _MOST_THREADS
+    else:
+        size, workers = _CHUNK, min(_MOST_THREADS, 2 * threads())  # half of the time they wait for the disk
+    yield part
+    spans = _spans(first, count, size)
     yield from ordered_map(lambda span: _part(pixels, *span), spans, name="fingerprint", count=workers)
+
+
+def _spans(start: int, stop: int, size: int) -> list[tuple[int, int]]:
+    return [(begin, min(begin + size, stop)) for begin in range(start, stop, size)]

@@ -58,7 +58,8 @@ class Arrays:
 
     def image_with_digest(self, index: int, levels: Levels | None = None) -> tuple[np.ndarray, bytes]:
         """Returns a copy of one image, with its digest."""
-        return self.image(index, None), self.digest(index).encode()
+        image = self.image(index, None)
+        return image, digest.of_array(image).encode()
 
     def facts(self, index: int, expected: bytes | None, levels: Levels | None = None) -> Facts:
         """Returns the properties of an image, from the shape of the array."""

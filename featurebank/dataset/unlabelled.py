@@ -12,7 +12,7 @@ import numpy as np
 
 from featurebank.dataset.core import Contents, Dataset
 from featurebank.dataset.decoding.decode import Facts
-from featurebank.dataset.decoding.image_bytes import as_expected
+from featurebank.dataset.decoding.image_bytes import as_expected, with_digest
 from featurebank.dataset.decoding.levels import Levels
 from featurebank.dataset.fingerprint import Pixels
 from featurebank.dataset.readers.walk import image_files
@@ -56,7 +56,7 @@ class ArrayList:
 
     def image_with_digest(self, index: int, levels: Levels | None = None) -> tuple[np.ndarray, bytes]:
         """Returns a copy of one image, with its digest."""
-        return self.image(index, None), self.digest(index).encode()
+        return with_digest(self.image(index, None))
 
     def facts(self, index: int, expected: bytes | None, levels: Levels | None = None) -> Facts:
         """Returns the properties of an image, from the shape of its array."""

@@ -21,6 +21,11 @@ def as_expected(image: np.ndarray, expected: bytes | None) -> np.ndarray:
     return image
 
 
+def with_digest(image: np.ndarray) -> tuple[np.ndarray, bytes]:
+    """Returns an image of an array with its content digest."""
+    return image, digest.of_array(image).encode()
+
+
 class ImageBytes(ABC):
     """The decoding half of `Pixels`, for sources that return bytes."""
 

@@ -13,7 +13,7 @@ import numpy as np
 from featurebank.dataset.class_names import in_order
 from featurebank.dataset.core import Contents, path_name
 from featurebank.dataset.decoding.decode import Facts
-from featurebank.dataset.decoding.image_bytes import as_expected
+from featurebank.dataset.decoding.image_bytes import as_expected, with_digest
 from featurebank.dataset.decoding.levels import Levels
 from featurebank.dataset.grouping.further_columns import ArrayReader, FurtherColumns
 from featurebank.dataset.readers.npz import read_npz
@@ -58,8 +58,7 @@ class Arrays:
 
     def image_with_digest(self, index: int, levels: Levels | None = None) -> tuple[np.ndarray, bytes]:
         """Returns a copy of one image, with its digest."""
-        image = self.image(index, None)
-        return image, digest.of_array(image).encode()
+        return with_digest(self.image(index, None))
 
     def facts(self, index: int, expected: bytes | None, levels: Levels | None = None) -> Facts:
         """Returns the properties of an image, from the shape of the array."""
